@@ -1,0 +1,308 @@
+/* What a link costs beyond TLS: a ping-pong between two processes over loopback, with GnuTLS alone and with a
+ * link, the same sizes, ciphers and keys. The link's figure includes what a real owner pays: poll(), framing,
+ * the copy that is kept for re-sending, acknowledgements. */
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "link/link.h"
+#include "link/tls.h"
+
+static const gsize sizes[] = {64, 500, 1400, 4096, 16000, 65536};
+#define SIZES      G_N_ELEMENTS(sizes)
+#define LARGEST    65536
+#define BURST_SIZE (1u << 20)
+
+typedef struct {
+  double median, low, high; /* microseconds; quartiles */
+} Figure;
+
+static int rounds = 4000;
+static gboolean json;
+static IdentityKey *keys[2];
+static guint8 payload[LARGEST];
+
+static int
+compare(const void *a, const void *b)
+{
+  gint64 x = *(const gint64 *)a, y = *(const gint64 *)b;
+  return (x > y) - (x < y);
+}
+
+static Figure
+summarise(gint64 *samples, int count)
+{
+  qsort(samples, count, sizeof *samples, compare);
+  return (Figure){samples[count / 2] / 1e3, samples[count / 4] / 1e3, samples[count * 3 / 4] / 1e3};
+}
+
+static int
+listen_loopback(struct sockaddr_in *address)
+{
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  socklen_t length = sizeof *address;
+  *address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  if (fd < 0 || bind(fd, (struct sockaddr *)address, length) < 0 || listen(fd, 4) < 0 ||
+      getsockname(fd, (struct sockaddr *)address, &length) < 0)
+    g_error("cannot listen on loopback: %s", g_strerror(errno));
+  return fd;
+}
+
+/* GnuTLS alone: blocking sockets, its own transport functions. */
+
+static gnutls_session_t
+bare_open(LinkTls *tls, int fd, gboolean server)
+{
+  GError *error = NULL;
+  gnutls_session_t session = link_tls_open(tls, server, &error);
+  if (!session)
+    g_error("%s", error->message);
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+  gnutls_transport_set_int(session, fd);
+  int result;
+  do
+    result = gnutls_handshake(session);
+  while (result == GNUTLS_E_AGAIN);
+  if (result < 0)
+    g_error("handshake: %s", gnutls_strerror(result));
+  return session;
+}
+
+static void
+bare_send(gnutls_session_t session, gsize length)
+{
+  for (gsize at = 0; at < length;) {
+    gssize done = gnutls_record_send(session, payload + at, length - at);
+    if (done < 0)
+      exit(1);
+    at += done;
+  }
+}
+
+static void
+bare_receive(gnutls_session_t session, gsize length)
+{
+  guint8 room[LARGEST];
+  for (gsize at = 0; at < length;) {
+    gssize got = gnutls_record_recv(session, room, length - at);
+    if (got <= 0)
+      exit(got < 0);
+    at += got;
+  }
+}
+
+static void
+bare_measure(Figure *figures)
+{
+  struct sockaddr_in address;
+  int listener = listen_loopback(&address);
+  pid_t child = fork();
+  if (child == 0) {
+    LinkTls *tls = link_tls_new(keys[1], identity_key_public(keys[0]), NULL);
+    gnutls_session_t session = bare_open(tls, accept(listener, NULL, NULL), TRUE);
+    for (gsize s = 0; s < SIZES; s++)
+      for (int i = 0; i < rounds; i++) {
+        bare_receive(session, sizes[s]);
+        bare_send(session, sizes[s]);
+      }
+    _exit(0);
+  }
+  LinkTls *tls = link_tls_new(keys[0], identity_key_public(keys[1]), NULL);
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+    g_error("connect: %s", g_strerror(errno));
+  gnutls_session_t session = bare_open(tls, fd, FALSE);
+  g_autofree gint64 *samples = g_new(gint64, rounds);
+  for (gsize s = 0; s < SIZES; s++) {
+    for (int i = 0; i < rounds; i++) {
+      gint64 start = clock_now_ns();
+      bare_send(session, sizes[s]);
+      bare_receive(session, sizes[s]);
+      samples[i] = clock_now_ns() - start;
+    }
+    figures[s] = summarise(samples, rounds);
+  }
+  gnutls_deinit(session);
+  link_tls_free(tls);
+  close(fd);
+  close(listener);
+  waitpid(child, NULL, 0);
+}
+
+/* The link. */
+
+static LinkMessage *
+link_receive_one(Link *link)
+{
+  GError *error = NULL;
+  LinkMessage *message;
+  while (!(message = link_take(link)))
+    if (!link_wait(link, -1, &error) || !link_work(link, &error))
+      return NULL;
+  return message;
+}
+
+static void
+link_send_one(Link *link, gsize length)
+{
+  GError *error = NULL;
+  if (!link_send(link, 1, &(struct iovec){payload, length}, 1, &error))
+    g_error("link_send: %s", error->message);
+}
+
+static void
+echo(Link *link)
+{
+  for (;;) {
+    g_autoptr(LinkMessage) message = link_receive_one(link);
+    if (!message)
+      return;
+    if (message->length < BURST_SIZE)
+      link_send_one(link, message->length);
+  }
+}
+
+static void
+link_rounds(Link *link, Figure *figures)
+{
+  g_autofree gint64 *samples = g_new(gint64, rounds);
+  for (gsize s = 0; s < SIZES; s++) {
+    for (int i = 0; i < rounds; i++) {
+      gint64 start = clock_now_ns();
+      link_send_one(link, sizes[s]);
+      link_message_free(link_receive_one(link));
+      samples[i] = clock_now_ns() - start;
+    }
+    figures[s] = summarise(samples, rounds);
+  }
+}
+
+/* MB/s of messages of a mebibyte, until all are acknowledged. */
+static double
+link_throughput(Link *link)
+{
+  GError *error = NULL;
+  g_autofree guint8 *bulk = g_malloc0(BURST_SIZE);
+  gint64 start = clock_now_ns();
+  for (int i = 0; i < 256; i++)
+    if (!link_send(link, 1, &(struct iovec){bulk, BURST_SIZE}, 1, &error))
+      g_error("link_send: %s", error->message);
+  if (!link_flush(link, 60000, &error))
+    g_error("link_flush: %s", error->message);
+  return 256.0 * BURST_SIZE / 1e6 / ((clock_now_ns() - start) / 1e9);
+}
+
+static void
+tls_measure(Figure *figures, double *throughput)
+{
+  struct sockaddr_in address;
+  int listener = listen_loopback(&address);
+  pid_t child = fork();
+  if (child == 0) {
+    GError *error = NULL;
+    LinkPreamble preamble;
+    int fd = accept(listener, NULL, NULL);
+    if (!link_preamble_read(fd, 1000, &preamble, &error))
+      g_error("%s", error->message);
+    Link *link = link_accept(fd, &preamble, keys[1], identity_key_public(keys[0]), NULL, &error);
+    if (!link)
+      g_error("%s", error->message);
+    echo(link);
+    _exit(0);
+  }
+  GError *error = NULL;
+  guint8 clone[16] = {1};
+  g_autofree char *text = g_strdup_printf("127.0.0.1:%u", ntohs(address.sin_port));
+  Link *link =
+      link_dial((const char *[]){text, NULL}, keys[0], identity_key_public(keys[1]), clone, NULL, &error);
+  if (!link)
+    g_error("%s", error->message);
+  link_rounds(link, figures);
+  *throughput = link_throughput(link);
+  link_free(link);
+  close(listener);
+  waitpid(child, NULL, 0);
+}
+
+static void
+local_measure(Figure *figures, double *throughput)
+{
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+    g_error("socketpair: %s", g_strerror(errno));
+  pid_t child = fork();
+  if (child == 0) {
+    close(ends[0]);
+    echo(link_new_local(ends[1]));
+    _exit(0);
+  }
+  close(ends[1]);
+  Link *link = link_new_local(ends[0]);
+  link_rounds(link, figures);
+  *throughput = link_throughput(link);
+  link_free(link);
+  waitpid(child, NULL, 0);
+}
+
+static void
+print_json(const Figure *bare, const Figure *tls, const Figure *local, double tls_mbs, double local_mbs)
+{
+  printf("{\"rounds\": %d, \"pingpong_us\": [", rounds);
+  for (gsize s = 0; s < SIZES; s++)
+    printf("%s\n  {\"bytes\": %zu, \"gnutls\": {\"median\": %.2f, \"q1\": %.2f, \"q3\": %.2f}, "
+           "\"link\": {\"median\": %.2f, \"q1\": %.2f, \"q3\": %.2f}, "
+           "\"local\": {\"median\": %.2f, \"q1\": %.2f, \"q3\": %.2f}}",
+           s ? "," : "", sizes[s], bare[s].median, bare[s].low, bare[s].high, tls[s].median, tls[s].low,
+           tls[s].high, local[s].median, local[s].low, local[s].high);
+  printf("],\n \"throughput_mb_s\": {\"link\": %.0f, \"local\": %.0f}}\n", tls_mbs, local_mbs);
+}
+
+static void
+print_table(const Figure *bare, const Figure *tls, const Figure *local, double tls_mbs, double local_mbs)
+{
+  printf("Ping-pong between two processes, microseconds: median (quartiles) of %d\n\n", rounds);
+  printf("%8s  %-24s %-24s %-7s %-24s\n", "bytes", "GnuTLS alone", "link", "ratio", "local link");
+  for (gsize s = 0; s < SIZES; s++) {
+    const Figure *row[] = {&bare[s], &tls[s], &local[s]};
+    char cells[3][40];
+    for (int i = 0; i < 3; i++)
+      snprintf(cells[i], sizeof cells[i], "%.1f (%.1f-%.1f)", row[i]->median, row[i]->low, row[i]->high);
+    printf("%8zu  %-24s %-24s %-7.2f %-24s\n", sizes[s], cells[0], cells[1], tls[s].median / bare[s].median,
+           cells[2]);
+  }
+  printf("\nOne way, messages of 1 MiB: link %.0f MB/s, local link %.0f MB/s\n", tls_mbs, local_mbs);
+}
+
+int
+main(int argc, char **argv)
+{
+  GOptionEntry entries[] = {
+      {"json", 0, 0, G_OPTION_ARG_NONE, &json, "Print JSON", NULL},
+      {"rounds", 0, 0, G_OPTION_ARG_INT, &rounds, "Round trips per size (4000)", "N"},
+      {NULL},
+  };
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GOptionContext) context = g_option_context_new("- what a link costs beyond TLS");
+  g_option_context_add_main_entries(context, entries, NULL);
+  if (!g_option_context_parse(context, &argc, &argv, &error) || rounds < 1) {
+    g_printerr("link_pingpong: %s\n", error ? error->message : "--rounds needs a positive number");
+    return 2;
+  }
+  signal(SIGPIPE, SIG_IGN);
+  for (int i = 0; i < 2; i++)
+    keys[i] = identity_key_generate();
+  Figure bare[SIZES], tls[SIZES], local[SIZES];
+  double tls_mbs, local_mbs;
+  bare_measure(bare);
+  tls_measure(tls, &tls_mbs);
+  local_measure(local, &local_mbs);
+  (json ? print_json : print_table)(bare, tls, local, tls_mbs, local_mbs);
+  return 0;
+}

@@ -1,0 +1,62 @@
+# Completion of doppel for bash.
+
+# The functions that can be named of the program which follows on the command line, if it is there already.
+_doppel_functions()
+{
+    local i program=
+    # A program can only be typed after -f: complete from it when the user came back to this word.
+    for ((i = COMP_CWORD + 1; i < ${#COMP_WORDS[@]}; i++)); do
+        [[ ${COMP_WORDS[i]} == -* ]] || { program=${COMP_WORDS[i]}; break; }
+    done
+    [[ $program ]] && doppel symbols "$program" "$1" 2>/dev/null | awk 'NR > 1 { print $NF }'
+}
+
+_doppel_clones()
+{
+    echo local
+    doppel clones 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
+_doppel()
+{
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} i
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        COMPREPLY=($(compgen -W 'run symbols doctor pair clones unpair help version' -- "$current"))
+        return
+    fi
+    case $verb in
+        run)
+            case $previous in
+                -f | --function) COMPREPLY=($(compgen -W "$(_doppel_functions "$current")" -- "$current")); return ;;
+                -p | --place) COMPREPLY=($(compgen -W 'auto device clone' -- "$current")); return ;;
+                -c | --clone) COMPREPLY=($(compgen -W "$(_doppel_clones)" -- "$current")); return ;;
+            esac
+            # What follows the program is the program's.
+            for ((i = 2; i < COMP_CWORD; i++)); do
+                case ${COMP_WORDS[i]} in
+                    -f | --function | -p | --place | -c | --clone | --resume-timeout | --track) ((i++)) ;;
+                    -- | -*) ;;
+                    *) declare -F _command_offset >/dev/null && _command_offset "$i"; return ;;
+                esac
+            done
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '-f --function --whole --place --clone --stats --explain --resume-timeout --track --check --help' -- "$current"))
+            else
+                COMPREPLY=($(compgen -c -f -- "$current"))
+            fi
+            ;;
+        symbols)
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '--lib --all --json --help' -- "$current"))
+            elif ((COMP_CWORD == 2)) || [[ $previous == -* ]]; then
+                COMPREPLY=($(compgen -c -f -- "$current"))
+            fi
+            ;;
+        doctor | clones) COMPREPLY=($(compgen -W '--json --help' -- "$current")) ;;
+        unpair) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current")) ;;
+        help) COMPREPLY=($(compgen -W 'run symbols doctor pair clones unpair' -- "$current")) ;;
+    esac
+}
+
+complete -F _doppel doppel

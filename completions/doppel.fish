@@ -1,0 +1,33 @@
+# Completion of doppel for fish.
+
+set -l verbs run symbols doctor pair clones unpair help version
+
+function __doppel_clones
+    echo local
+    doppel clones 2>/dev/null | awk 'NR > 1 { print $1 }'
+end
+
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -f
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a run -d 'Run a program, the expensive part of it in a clone'
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a symbols -d 'List the functions that can be named'
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a doctor -d 'Try what this kernel and processor offer'
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a pair -d "Accept a clone host's invitation"
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a clones -d 'List the paired clones'
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a unpair -d 'Forget a clone'
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a help -d 'Show the help of a verb'
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a version -d 'Show the version'
+
+complete -c doppel -n '__fish_seen_subcommand_from run' -s f -l function -x -d 'Off-load this function'
+complete -c doppel -n '__fish_seen_subcommand_from run' -l whole -d 'Run all of it in the clone'
+complete -c doppel -n '__fish_seen_subcommand_from run' -l place -x -a 'auto device clone' -d Where
+complete -c doppel -n '__fish_seen_subcommand_from run' -l clone -x -a '(__doppel_clones)' -d 'Which clone'
+complete -c doppel -n '__fish_seen_subcommand_from run' -l stats -d 'Statistics at the end'
+complete -c doppel -n '__fish_seen_subcommand_from run' -l explain -d 'Say why something runs on the device'
+complete -c doppel -n '__fish_seen_subcommand_from run' -a '(__fish_complete_subcommand --fcs-skip=2)'
+
+complete -c doppel -n '__fish_seen_subcommand_from symbols' -s l -l lib -x -d 'Only this library'
+complete -c doppel -n '__fish_seen_subcommand_from symbols' -s a -l all -d 'Every function'
+complete -c doppel -n '__fish_seen_subcommand_from symbols doctor clones' -l json -d 'Print JSON'
+complete -c doppel -n '__fish_seen_subcommand_from symbols' -a '(__fish_complete_command)'
+complete -c doppel -n '__fish_seen_subcommand_from unpair' -f -a '(__doppel_clones | tail -n +2)'
+complete -c doppel -n '__fish_seen_subcommand_from help' -f -a 'run symbols doctor pair clones unpair'

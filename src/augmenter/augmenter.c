@@ -1,0 +1,238 @@
+#include "augmenter/augmenter.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "augmenter/paths.h"
+#include "base/error.h"
+#include "base/io.h"
+
+#define DELTA_BYTES_MAX (2ull << 30)
+
+/* ---- messages ---- */
+
+static gboolean
+fail(Augmenter *augmenter, const char *reason)
+{
+  Doppel__Engine__Failure failure = DOPPEL__ENGINE__FAILURE__INIT;
+  failure.reason = (char *)reason;
+  augmenter->over = TRUE;
+  return ENGINE_SEND(augmenter->link, FAILURE, failure, &failure, NULL);
+}
+
+static gboolean
+on_hello(Augmenter *augmenter, const Doppel__Engine__Hello *hello, GError **error)
+{
+  struct utsname names;
+  uname(&names);
+  g_autofree char *features = arch_features();
+  Doppel__Engine__Hello own = DOPPEL__ENGINE__HELLO__INIT;
+  own.version = ENGINE_VERSION;
+  own.architecture = (char *)arch_name;
+  own.features = features;
+  own.kernel = names.release;
+  own.has_processors = TRUE;
+  own.processors = sysconf(_SC_NPROCESSORS_ONLN);
+  return ENGINE_SEND(augmenter->link, HELLO, hello, &own, error);
+}
+
+static gboolean
+on_start(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error)
+{
+  g_autoptr(GError) why = NULL;
+  if (!augmenter_start_mirror(augmenter, start, &why))
+    return fail(augmenter, why->message);
+  Doppel__Engine__Started started = DOPPEL__ENGINE__STARTED__INIT;
+  return ENGINE_SEND(augmenter->link, STARTED, started, &started, error);
+}
+
+static gboolean
+on_threads(Augmenter *augmenter, const Doppel__Engine__Threads *threads, GError **error)
+{
+  augmenter->asked_threads = FALSE;
+  /* Too late for its block: the device has ended those threads with it. */
+  if (augmenter->phase != MIRROR_RUNNING)
+    return TRUE;
+  if (threads->error || !threads->n_thread)
+    return augmenter_block_end(augmenter, DOPPEL__ENGINE__HOW__CUT, 0,
+                               threads->error ? threads->error : "no thread could be made on the device", error);
+  g_array_append_vals(augmenter->reserved, threads->thread, threads->n_thread);
+  augmenter_retry_held(augmenter, error);
+  return TRUE;
+}
+
+static gboolean
+on_delta(Augmenter *augmenter, const Doppel__Engine__DeltaPiece *piece, GError **error)
+{
+  if (augmenter->phase != MIRROR_READY || augmenter->incoming_complete)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a delta at a wrong moment");
+  if (!augmenter->incoming)
+    augmenter->incoming = mirror_delta_new();
+  return mirror_delta_receive(augmenter->incoming, piece, DELTA_BYTES_MAX, &augmenter->incoming_complete, error);
+}
+
+static gboolean
+on_block(Augmenter *augmenter, const Doppel__Engine__Block *block, GError **error)
+{
+  g_autoptr(GError) why = NULL;
+  if (augmenter_block_begin(augmenter, block, &why))
+    return TRUE;
+  return fail(augmenter, why->message);
+}
+
+static gboolean
+on_message(Augmenter *augmenter, const EngineMessage *message, GError **error)
+{
+  switch (message->kind_case) {
+  case DOPPEL__ENGINE__MESSAGE__KIND_HELLO:
+    return on_hello(augmenter, message->hello, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_START:
+    return on_start(augmenter, message->start, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_DELTA:
+    return on_delta(augmenter, message->delta, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_BLOCK:
+    return on_block(augmenter, message->block, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_SIGNAL:
+    return augmenter->process && augmenter_signal(augmenter, message->signal, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_FORWARDED:
+    augmenter_forwarded(augmenter, message->forwarded);
+    return augmenter_block_settle(augmenter, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_THREADS:
+    return on_threads(augmenter, message->threads, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_PATHS:
+    return augmenter->paths && paths_answered(augmenter->paths, message->paths, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_CONTENT:
+    return augmenter->paths && paths_content(augmenter->paths, message->content, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_DIRECTORY:
+    return augmenter->paths && paths_directory(augmenter->paths, message->directory, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_COMMIT:
+    return augmenter->paths && paths_commit(augmenter->paths, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_DROP:
+  case DOPPEL__ENGINE__MESSAGE__KIND_BYE:
+    augmenter->over = TRUE;
+    return TRUE;
+  default:
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a message '%s' that no device sends",
+                            engine_message_name(message));
+  }
+}
+
+static gboolean
+drain_link(Augmenter *augmenter, GError **error)
+{
+  if (!link_work(augmenter->link, error))
+    return FALSE;
+  for (;;) {
+    GError *bad = NULL;
+    g_autoptr(EngineMessage) message = augmenter->over ? NULL : engine_take(augmenter->link, &bad);
+    if (bad) {
+      g_propagate_error(error, bad);
+      return FALSE;
+    }
+    if (!message)
+      return TRUE;
+    if (!on_message(augmenter, message, error)) {
+      if (error && !*error)
+        doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a message '%s' at a wrong moment", engine_message_name(message));
+      return FALSE;
+    }
+  }
+}
+
+/* ---- the loop ---- */
+
+/* The device has connected anew. A connection that is not the device's leaves the link as it was. */
+static gboolean
+take_socket(Augmenter *augmenter, GError **error)
+{
+  int fd, got = session_receive_socket(augmenter->session, &fd);
+  if (got < 0)
+    augmenter->control = -1;
+  else if (got > 0)
+    link_resume(augmenter->link, fd, NULL);
+  return TRUE;
+}
+
+enum { POLL_CHILDREN, POLL_LISTENER, POLL_CONTROL, POLL_LINK, POLL_COUNT = POLL_LINK + 4 };
+
+static gboolean
+turn(Augmenter *augmenter, GError **error)
+{
+  struct pollfd fds[POLL_COUNT] = {
+      {.fd = augmenter->children, .events = POLLIN},
+      {.fd = augmenter->process ? augmenter->listener : -1, .events = POLLIN},
+      {.fd = augmenter->control, .events = POLLIN},
+  };
+  int timeout = -1;
+  guint count = POLL_LINK + link_prepare(augmenter->link, fds + POLL_LINK, &timeout);
+  if (augmenter_output_due(augmenter, &timeout) && !augmenter_output_flush(augmenter, error))
+    return FALSE;
+  if (poll(fds, count, timeout) < 0 && errno != EINTR)
+    return doppel_error_errno(error, "waiting");
+  if (fds[POLL_CONTROL].revents && !take_socket(augmenter, error))
+    return FALSE;
+  if (!drain_link(augmenter, error))
+    return FALSE;
+  if (augmenter->process && !augmenter->over) {
+    if (fds[POLL_LISTENER].revents & POLLIN && !augmenter_notified(augmenter, error))
+      return FALSE;
+    if (fds[POLL_CHILDREN].revents && !augmenter_reap(augmenter, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static void
+clear(Augmenter *augmenter)
+{
+  paths_free(augmenter->paths);
+  mirror_twin_free(augmenter->twin);
+  mirror_process_free(augmenter->process);
+  sandbox_free(augmenter->sandbox);
+  mirror_delta_free(augmenter->incoming);
+  g_ptr_array_unref(augmenter->held);
+  g_ptr_array_unref(augmenter->outputs);
+  g_array_unref(augmenter->bufferable);
+  g_array_unref(augmenter->signals);
+  g_array_unref(augmenter->early);
+  g_array_unref(augmenter->end_signals);
+  g_array_unref(augmenter->reserved);
+  g_free(augmenter->end_reason);
+  io_close(&augmenter->listener);
+  io_close(&augmenter->children);
+}
+
+int
+augmenter_session(Link *link, const AugmenterSession *session)
+{
+  sigset_t child;
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &child, NULL);
+  Augmenter augmenter = {
+      .link = link,
+      .session = session,
+      .listener = -1,
+      .control = session->control_fd,
+      .children = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK),
+      .held = g_ptr_array_new_with_free_func((GDestroyNotify)held_call_free),
+      .outputs = g_ptr_array_new_with_free_func((GDestroyNotify)pin_output_free),
+      .bufferable = g_array_new(FALSE, FALSE, sizeof(gint32)),
+      .signals = g_array_new(FALSE, FALSE, sizeof(QueuedSignal)),
+      .early = g_array_new(FALSE, FALSE, sizeof(QueuedSignal)),
+      .end_signals = g_array_new(FALSE, FALSE, sizeof(QueuedSignal)),
+      .reserved = g_array_new(FALSE, FALSE, sizeof(pid_t)),
+  };
+  g_autoptr(GError) error = NULL;
+  while (!augmenter.over && turn(&augmenter, &error))
+    ;
+  if (error && link_state(link) != LINK_DEAD)
+    fail(&augmenter, error->message);
+  clear(&augmenter);
+  return error ? 1 : 0;
+}

@@ -1,0 +1,136 @@
+/* The Augmenter (CloneCloud section 3): runs the mirror of one program in the clone, "manages the local
+ * execution, and returns a result". This header is private to src/augmenter; the entry is augmenter_session()
+ * in session.h.
+ *
+ * One thread, one loop: the link, the mirror's stops (ptrace) and its notified system calls (seccomp). */
+#pragma once
+
+#include "augmenter/sandbox.h"
+#include "augmenter/session.h"
+#include "link/engine.h"
+#include "mirror/pincall.h"
+#include "mirror/twin.h"
+
+typedef struct Paths Paths; /* paths.h */
+
+/* A system call of the mirror or of a child that was notified and is not answered yet. */
+typedef enum {
+  CALL_FORWARDED, /* executed on the device now */
+  CALL_HELD,      /* waits for something else: thread ids, facts of a path */
+} CallState;
+
+typedef struct {
+  guint64 notification; /* seccomp's id */
+  pid_t tid;
+  gboolean child; /* of a process that the mirror forked, not its own */
+  CallState state;
+  guint64 id; /* FORWARDED: the message's */
+  PinCall *call;
+  const SyscallRow *row;
+  guint64 arguments[SYSCALL_ARGS];
+  gboolean retry; /* HELD: is to be routed again */
+  gboolean cancelled;
+} HeldCall;
+
+typedef struct {
+  gint32 pin;
+  gboolean socket;
+  GByteArray *bytes;
+} PinOutput;
+
+typedef struct {
+  pid_t own_tid; /* 0: the process */
+  siginfo_t info;
+} QueuedSignal;
+
+typedef enum {
+  MIRROR_ABSENT,
+  MIRROR_READY,   /* frozen; twins agree, or nothing has come yet */
+  MIRROR_RUNNING, /* a block */
+  MIRROR_ENDING,  /* the block is over; answers to forwarded calls are still out */
+} MirrorPhase;
+
+typedef struct Augmenter {
+  Link *link;
+  const AugmenterSession *session;
+  Sandbox *sandbox;
+  MirrorProcess *process;
+  MirrorTwin *twin;
+  int control;  /* where doppeld hands over later connections; -1: none will come */
+  int listener; /* seccomp notifications */
+  int children; /* signalfd for SIGCHLD */
+  MirrorPhase phase;
+  gboolean over; /* the session is to end */
+  char *device_features;
+
+  /* the block */
+  guint64 block;
+  pid_t block_thread; /* own id */
+  guint64 entry_sp, return_address;
+  gboolean primary_has_children;
+  MirrorDelta *incoming;
+  gboolean incoming_complete;
+  gint64 apply_ns, started_ns;
+  Doppel__Engine__How how;
+  gint32 end_status;
+  char *end_reason;
+  GArray *end_signals; /* QueuedSignal: to be delivered by the device */
+
+  GPtrArray *held; /* HeldCall */
+  guint64 next_forward;
+  GArray *bufferable; /* gint32: pins whose output the program need not wait for */
+  GPtrArray *outputs; /* PinOutput, in the order of their first byte */
+  gint64 output_since_ns;
+  GArray *early;   /* QueuedSignal that wait in the program as the block begins */
+  GArray *signals; /* QueuedSignal that were sent to the mirror and not yet delivered */
+  guint signals_seen;
+  GArray *reserved; /* pid_t: ids for new threads */
+  gboolean asked_threads, creating;
+  pid_t creating_id;
+  pid_t next_child_id;
+  Paths *paths;
+} Augmenter;
+
+/* The clone is this machine itself: nothing is compressed, and its root is this one's. */
+static inline gboolean
+augmenter_is_local(const Augmenter *augmenter)
+{
+  return augmenter->session->control_fd < 0;
+}
+
+/* ---- start.c: making the mirror ---- */
+gboolean augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error);
+
+/* ---- route.c: what becomes of a system call ---- */
+gboolean augmenter_notified(Augmenter *augmenter, GError **error); /* reads and routes one notification */
+gboolean augmenter_route(Augmenter *augmenter, HeldCall *call, GError **error);
+void augmenter_forwarded(Augmenter *augmenter, const Doppel__Engine__Forwarded *message);
+void augmenter_retry_held(Augmenter *augmenter, GError **error);
+
+/* ---- answer.c: answering seccomp ---- */
+void augmenter_continue(Augmenter *augmenter, HeldCall *call);
+void augmenter_answer(Augmenter *augmenter, HeldCall *call,
+                      gint64 value); /* or -errno; -512: the call is made again */
+int augmenter_add_placeholder(Augmenter *augmenter, HeldCall *call, guint32 pin);
+void held_call_free(HeldCall *call);
+gboolean augmenter_pin_of(Augmenter *augmenter, pid_t tid, int number, gint32 *pin);
+
+/* ---- output.c: output that waits ---- */
+void augmenter_output_add(Augmenter *augmenter, const PinCall *call);
+gboolean augmenter_output_flush(Augmenter *augmenter, GError **error);
+gboolean augmenter_output_due(const Augmenter *augmenter, int *timeout_ms);
+GPtrArray *augmenter_output_take(Augmenter *augmenter); /* Doppel__Engine__Output */
+void pin_output_free(PinOutput *output);
+
+/* ---- block.c: beginning and end ---- */
+gboolean augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, GError **error);
+/* The block is over, for this reason. Freezes, waits for what is out, sends the result when all is in. Takes
+ * no ownership. */
+gboolean augmenter_block_end(Augmenter *augmenter, Doppel__Engine__How how, gint32 status, const char *reason,
+                             GError **error);
+gboolean augmenter_block_settle(Augmenter *augmenter, GError **error); /* goes on once nothing is out */
+
+/* ---- stops.c: what ptrace reports ---- */
+gboolean augmenter_reap(Augmenter *augmenter, GError **error);
+void augmenter_keep_signal(Augmenter *augmenter, MirrorThread *thread); /* its stop's signal goes home with the block */
+gboolean augmenter_signal(Augmenter *augmenter, const Doppel__Engine__Signal *signal, GError **error);

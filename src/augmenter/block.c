@@ -1,0 +1,308 @@
+/* A block's beginning and end in the clone. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ptrace.h>
+
+#include "augmenter/augmenter.h"
+#include "augmenter/paths.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/io.h"
+#include "mirror/signals.h"
+
+/* ---- beginning ---- */
+
+static gboolean
+put_early_signals(Augmenter *augmenter, GError **error)
+{
+  for (guint i = 0; i < augmenter->early->len; i++) {
+    const QueuedSignal *queued = &g_array_index(augmenter->early, QueuedSignal, i);
+    MirrorSignal signal = {queued->own_tid, queued->info};
+    if (!mirror_signals_put(augmenter->process, &signal, error))
+      return FALSE;
+  }
+  augmenter->signals_seen = augmenter->early->len;
+  g_array_set_size(augmenter->early, 0);
+  return TRUE;
+}
+
+static gboolean
+resume_all(Augmenter *augmenter, GError **error)
+{
+  for (guint i = 0; i < augmenter->process->threads->len; i++) {
+    MirrorThread *thread = augmenter->process->threads->pdata[i];
+    if (thread->stopped && !mirror_thread_resume(thread, PTRACE_CONT, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+gboolean
+augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, GError **error)
+{
+  gboolean begun;
+  if (augmenter->phase != MIRROR_READY || !augmenter->incoming_complete || block->block != augmenter->block + 1)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a block at a wrong moment");
+  gint64 start = clock_now_ns();
+  paths_stale(augmenter->paths, block->n_stale, block->stale);
+  if (!paths_prepare_delta(augmenter->paths, augmenter->incoming, error) ||
+      !mirror_twin_apply(augmenter->twin, augmenter->incoming, &begun, error))
+    return FALSE;
+  g_clear_pointer(&augmenter->incoming, mirror_delta_free);
+  augmenter->incoming_complete = FALSE;
+  augmenter->block = block->block;
+  augmenter->block_thread = block->thread;
+  augmenter->entry_sp = block->entry_sp;
+  augmenter->return_address = block->return_address;
+  augmenter->primary_has_children = block->children;
+  g_array_set_size(augmenter->bufferable, 0);
+  for (gsize i = 0; i < block->n_bufferable; i++)
+    g_array_append_val(augmenter->bufferable, block->bufferable[i]);
+  for (gsize i = 0; i < block->n_reserved; i++)
+    g_array_append_val(augmenter->reserved, block->reserved[i]);
+  if (!mirror_thread_find_own(augmenter->process, augmenter->block_thread))
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a block of a thread %d that does not exist", block->thread);
+  if (augmenter->return_address &&
+      !mirror_breakpoint_add(augmenter->process, augmenter->return_address, TRUE, error))
+    return FALSE;
+  if (!put_early_signals(augmenter, error))
+    return FALSE;
+  augmenter->phase = MIRROR_RUNNING;
+  augmenter->started_ns = clock_now_ns();
+  augmenter->apply_ns = augmenter->started_ns - start;
+  return resume_all(augmenter, error);
+}
+
+/* ---- end ---- */
+
+static gboolean
+cancel_forwarded(Augmenter *augmenter, GError **error)
+{
+  for (guint i = 0; i < augmenter->held->len; i++) {
+    HeldCall *call = augmenter->held->pdata[i];
+    if (call->state != CALL_FORWARDED || call->cancelled)
+      continue;
+    Doppel__Engine__CancelForward cancel = DOPPEL__ENGINE__CANCEL_FORWARD__INIT;
+    cancel.id = call->id;
+    call->cancelled = TRUE;
+    if (!ENGINE_SEND(augmenter->link, CANCEL_FORWARD, cancel_forward, &cancel, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+/* Calls that were not begun are made again, here in the next block or on the device. */
+static void
+send_back_held(Augmenter *augmenter)
+{
+  for (guint i = augmenter->held->len; i-- > 0;) {
+    HeldCall *call = augmenter->held->pdata[i];
+    if (call->state == CALL_HELD && !call->child)
+      augmenter_answer(augmenter, call, MIRROR_CALL_INTERRUPTED);
+  }
+}
+
+static gboolean
+send_abort(Augmenter *augmenter, GError **error)
+{
+  Doppel__Engine__BlockEnd end = DOPPEL__ENGINE__BLOCK_END__INIT;
+  end.block = augmenter->block;
+  end.how = DOPPEL__ENGINE__HOW__ABORTED;
+  end.reason = augmenter->end_reason;
+  augmenter->phase = MIRROR_ENDING; /* until the device drops us */
+  return ENGINE_SEND(augmenter->link, BLOCK_END, block_end, &end, error);
+}
+
+gboolean
+augmenter_block_end(Augmenter *augmenter, Doppel__Engine__How how, gint32 status, const char *reason, GError **error)
+{
+  if (augmenter->phase != MIRROR_RUNNING)
+    return TRUE;
+  augmenter->phase = MIRROR_ENDING;
+  augmenter->how = how;
+  augmenter->end_status = status;
+  g_free(augmenter->end_reason);
+  augmenter->end_reason = g_strdup(reason);
+  if (how == DOPPEL__ENGINE__HOW__ABORTED)
+    return send_abort(augmenter, error);
+  for (guint i = 0; i < augmenter->process->threads->len; i++) {
+    MirrorThread *thread = augmenter->process->threads->pdata[i];
+    if (!thread->stopped && ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) == 0)
+      thread->interrupting = TRUE;
+  }
+  return cancel_forwarded(augmenter, error) && augmenter_block_settle(augmenter, error);
+}
+
+static gboolean
+has_children(Augmenter *augmenter)
+{
+  for (guint i = 0; i < augmenter->process->threads->len; i++) {
+    MirrorThread *thread = augmenter->process->threads->pdata[i];
+    char path[64];
+    snprintf(path, sizeof path, "task/%d/children", thread->tid);
+    g_autofree char *text = io_read_file_at(augmenter->process->directory, path, 1 << 16);
+    if (text && *text)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+static const MirrorFile *
+left_open(const MirrorFiles *files)
+{
+  for (guint i = 0; i < files->len; i++)
+    if (((MirrorFile *)files->pdata[i])->kind == MIRROR_FILE_LOCAL)
+      return files->pdata[i];
+  return NULL;
+}
+
+static gboolean
+send_piece(Doppel__Engine__DeltaPiece *piece, void *user, GError **error)
+{
+  return ENGINE_SEND(((Augmenter *)user)->link, DELTA, delta, piece, error);
+}
+
+static gboolean
+send_memory(Augmenter *augmenter, GError **error)
+{
+  g_autoptr(GPtrArray) files = mirror_files_read_mirror(augmenter->process, error);
+  if (!files)
+    return FALSE;
+  const MirrorFile *open = left_open(files);
+  if (open)
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the block leaves descriptor %d (%s) open", open->number,
+                            open->path);
+  g_autoptr(MirrorDelta) delta = mirror_twin_capture(augmenter->twin, files, error);
+  return delta && mirror_delta_send(delta, !augmenter_is_local(augmenter), send_piece, augmenter, error);
+}
+
+static void
+add_signal(GPtrArray *messages, pid_t own_tid, const siginfo_t *info)
+{
+  Doppel__Engine__Signal *message = g_new(Doppel__Engine__Signal, 1);
+  doppel__engine__signal__init(message);
+  message->thread = own_tid;
+  message->info.data = (guint8 *)info;
+  message->info.len = sizeof *info;
+  g_ptr_array_add(messages, message);
+}
+
+/* A signal that the Augmenter sent for the device carries the Augmenter's word of who sent it; the device's is the right one. */
+static void
+restore_senders(Augmenter *augmenter, GArray *pending)
+{
+  for (guint i = 0; i < pending->len; i++) {
+    MirrorSignal *signal = &g_array_index(pending, MirrorSignal, i);
+    for (guint k = 0; k < augmenter->signals->len; k++) {
+      QueuedSignal *queued = &g_array_index(augmenter->signals, QueuedSignal, k);
+      if (queued->info.si_signo != signal->info.si_signo)
+        continue;
+      signal->info = queued->info;
+      g_array_remove_index(augmenter->signals, k);
+      break;
+    }
+  }
+}
+
+static gboolean
+send_end(Augmenter *augmenter, GArray *pending, gboolean file_changes, gint64 capture_ns, GError **error)
+{
+  g_autoptr(GPtrArray) signals = g_ptr_array_new_with_free_func(g_free);
+  g_autoptr(GPtrArray) outputs = g_ptr_array_new_with_free_func(g_free);
+  g_autoptr(GPtrArray) taken = augmenter_output_take(augmenter);
+  for (guint i = 0; i < pending->len; i++) {
+    const MirrorSignal *signal = &g_array_index(pending, MirrorSignal, i);
+    add_signal(signals, signal->own_tid, &signal->info);
+  }
+  for (guint i = 0; i < augmenter->end_signals->len; i++) {
+    const QueuedSignal *signal = &g_array_index(augmenter->end_signals, QueuedSignal, i);
+    add_signal(signals, signal->own_tid, &signal->info);
+  }
+  for (guint i = 0; i < taken->len; i++) {
+    const PinOutput *output = taken->pdata[i];
+    Doppel__Engine__Output *message = g_new(Doppel__Engine__Output, 1);
+    doppel__engine__output__init(message);
+    message->pin = output->pin;
+    message->bytes.data = output->bytes->data;
+    message->bytes.len = output->bytes->len;
+    g_ptr_array_add(outputs, message);
+  }
+  Doppel__Engine__BlockEnd end = DOPPEL__ENGINE__BLOCK_END__INIT;
+  end.block = augmenter->block;
+  end.how = augmenter->how;
+  end.has_status = TRUE;
+  end.status = augmenter->end_status;
+  end.reason = augmenter->end_reason;
+  end.n_output = outputs->len;
+  end.output = (Doppel__Engine__Output **)outputs->pdata;
+  end.n_pending = signals->len;
+  end.pending = (Doppel__Engine__Signal **)signals->pdata;
+  end.apply_ns = augmenter->apply_ns;
+  end.run_ns = clock_now_ns() - augmenter->started_ns - capture_ns;
+  end.capture_ns = capture_ns;
+  end.n_unused = augmenter->reserved->len;
+  end.unused = (gint32 *)(void *)augmenter->reserved->data;
+  end.file_changes = file_changes;
+  end.signals_seen = augmenter->signals_seen;
+  gboolean sent = ENGINE_SEND(augmenter->link, BLOCK_END, block_end, &end, error);
+  g_array_set_size(augmenter->reserved, 0);
+  g_array_set_size(augmenter->end_signals, 0);
+  return sent;
+}
+
+static void
+seen_while_freezing(const MirrorStop *stop, void *user)
+{
+  if (stop->kind == MIRROR_STOP_SIGNAL)
+    augmenter_keep_signal(user, stop->thread);
+}
+
+/* All is in: captures and sends. */
+static gboolean
+finish(Augmenter *augmenter, GError **error)
+{
+  g_autoptr(GArray) pending = g_array_new(FALSE, FALSE, sizeof(MirrorSignal));
+  gint64 start = clock_now_ns();
+  gboolean file_changes = FALSE;
+  if (!mirror_process_freeze(augmenter->process, seen_while_freezing, augmenter, error))
+    return FALSE;
+  if (augmenter->return_address && !mirror_breakpoint_remove(augmenter->process, augmenter->return_address, error))
+    return FALSE;
+  if (has_children(augmenter))
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "a child process outlives the block");
+  if (augmenter->how != DOPPEL__ENGINE__HOW__EXITED) {
+    if (!mirror_signals_take(augmenter->process, pending, error) || !send_memory(augmenter, error))
+      return FALSE;
+    restore_senders(augmenter, pending);
+  }
+  return paths_send_changes(augmenter->paths, &file_changes, error) &&
+         send_end(augmenter, pending, file_changes, clock_now_ns() - start, error);
+}
+
+gboolean
+augmenter_block_settle(Augmenter *augmenter, GError **error)
+{
+  if (augmenter->phase != MIRROR_ENDING || augmenter->how == DOPPEL__ENGINE__HOW__ABORTED)
+    return TRUE;
+  for (guint i = 0; i < augmenter->held->len; i++) {
+    const HeldCall *call = augmenter->held->pdata[i];
+    if (call->state == CALL_FORWARDED && !call->child)
+      return TRUE;
+  }
+  send_back_held(augmenter);
+  g_autoptr(GError) why = NULL;
+  if (!finish(augmenter, &why)) {
+    if (g_error_matches(why, DOPPEL_ERROR, DOPPEL_ERROR_GONE)) {
+      g_propagate_error(error, g_steal_pointer(&why));
+      return FALSE;
+    }
+    g_free(augmenter->end_reason);
+    augmenter->end_reason = g_strdup(why->message);
+    augmenter->how = DOPPEL__ENGINE__HOW__ABORTED;
+    return send_abort(augmenter, error);
+  }
+  augmenter->phase = MIRROR_READY;
+  augmenter->asked_threads = FALSE;
+  return TRUE;
+}

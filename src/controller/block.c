@@ -1,0 +1,486 @@
+/* One block: captured, run in the clone, brought home; or given up, and run here. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/io.h"
+#include "controller/controller.h"
+#include "controller/device_files.h"
+
+#define DELTA_BYTES_MAX (2ull << 30)
+enum { SLEEP_AFTER_MS = 2 };
+
+/* ---- sending ---- */
+
+static gboolean
+send_piece(Doppel__Engine__DeltaPiece *piece, void *user, GError **error)
+{
+  return ENGINE_SEND(((Controller *)user)->link, DELTA, delta, piece, error);
+}
+
+static gboolean
+has_children(Controller *controller)
+{
+  for (guint i = 0; i < controller->process->threads->len; i++) {
+    char path[64];
+    snprintf(path, sizeof path, "task/%d/children", ((MirrorThread *)controller->process->threads->pdata[i])->tid);
+    g_autofree char *text = io_read_file_at(controller->process->directory, path, 1 << 16);
+    if (text && *text)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+/* Output that nobody can tell from later output: to what blocks, and keeps bytes in order. */
+static void
+note_bufferable(Controller *controller, const MirrorFiles *files, GArray *list)
+{
+  for (guint i = 0; i < files->len; i++) {
+    const MirrorFile *file = files->pdata[i];
+    char path[64];
+    struct stat facts;
+    snprintf(path, sizeof path, "fd/%d", file->number);
+    if (file->kind != MIRROR_FILE_PIN || fstatat(controller->process->directory, path, &facts, 0) < 0)
+      continue;
+    snprintf(path, sizeof path, "fdinfo/%d", file->number);
+    g_autofree char *info = io_read_file_at(controller->process->directory, path, 1 << 16);
+    const char *flags = info ? strstr(info, "flags:") : NULL;
+    if (!flags || (g_ascii_strtoull(flags + 6, NULL, 8) & O_NONBLOCK))
+      continue;
+    if (S_ISCHR(facts.st_mode) || S_ISFIFO(facts.st_mode) || S_ISREG(facts.st_mode))
+      g_array_append_val(list, file->pin);
+  }
+}
+
+static gboolean
+send_signals(Controller *controller, GArray *waiting, GError **error)
+{
+  for (guint i = 0; i < waiting->len; i++) {
+    const MirrorSignal *signal = &g_array_index(waiting, MirrorSignal, i);
+    ForwardedSignal sent = {signal->own_tid, signal->info};
+    Doppel__Engine__Signal message = DOPPEL__ENGINE__SIGNAL__INIT;
+    g_array_append_val(controller->signals_sent, sent);
+    message.thread = signal->own_tid;
+    message.has_block = TRUE;
+    message.block = controller->block;
+    message.info.data = (guint8 *)&signal->info;
+    message.info.len = sizeof signal->info;
+    if (!ENGINE_SEND(controller->link, SIGNAL, signal, &message, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean
+send_block(Controller *controller, guint64 entry_sp, guint64 return_address, GError **error)
+{
+  g_autoptr(GPtrArray) files =
+      mirror_files_read_primary(controller->process, controller_is_inherited, controller, error);
+  g_autoptr(GArray) bufferable = g_array_new(FALSE, FALSE, sizeof(gint32));
+  g_autoptr(GArray) waiting = g_array_new(FALSE, FALSE, sizeof(MirrorSignal));
+  if (!files || !pins_begin(controller, files) || !mirror_signals_take(controller->process, waiting, error))
+    return FALSE;
+  controller->block++;
+  gint64 start = clock_now_ns();
+  if (!send_signals(controller, waiting, error))
+    return FALSE;
+  g_autoptr(MirrorDelta) delta = mirror_twin_capture(controller->twin, files, error);
+  if (!delta)
+    return FALSE;
+  controller->capture_ns = clock_now_ns() - start;
+  if (!mirror_delta_send(delta, controller->augmenter == 0, send_piece, controller, error))
+    return FALSE;
+  note_bufferable(controller, files, bufferable);
+  Doppel__Engine__Block block = DOPPEL__ENGINE__BLOCK__INIT;
+  block.block = controller->block;
+  block.thread = controller->block_thread->own_tid;
+  block.entry_sp = entry_sp;
+  block.return_address = return_address;
+  block.children = has_children(controller);
+  block.n_bufferable = bufferable->len;
+  block.bufferable = (gint32 *)(void *)bufferable->data;
+  g_autoptr(GPtrArray) stale = device_files_stale(controller);
+  g_autofree ProtobufCBinaryData *stale_list = g_new0(ProtobufCBinaryData, stale->len + 1);
+  for (guint i = 0; i < stale->len; i++)
+    stale_list[i] = (ProtobufCBinaryData){strlen(stale->pdata[i]), stale->pdata[i]};
+  block.n_stale = stale->len;
+  block.stale = stale_list;
+  return ENGINE_SEND(controller->link, BLOCK, block, &block, error);
+}
+
+/* ---- while it runs ---- */
+
+static gboolean
+on_message(Controller *controller, EngineMessage *message, GError **error)
+{
+  switch (message->kind_case) {
+  case DOPPEL__ENGINE__MESSAGE__KIND_FORWARD:
+    return pins_forward(controller, message->forward, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_CANCEL_FORWARD:
+    return pins_cancel(controller, message->cancel_forward->id, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_OUTPUT:
+    return pins_output(controller, message->output, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_NEED_THREADS:
+    return pins_threads(controller, message->need_threads->count, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_ASK_PATHS:
+    return device_files_answer_paths(controller, message->ask_paths, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_ASK_CONTENT:
+    return device_files_answer_content(controller, message->ask_content, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_FILE_PIECE:
+    return device_files_take(controller, message->file_piece, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_DELTA:
+    if (!controller->incoming)
+      controller->incoming = mirror_delta_new();
+    return !controller->incoming_complete && mirror_delta_receive(controller->incoming, message->delta, DELTA_BYTES_MAX,
+                                                                  &controller->incoming_complete, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_BLOCK_END:
+    if (message->block_end->block != controller->block)
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the end of another block");
+    controller->end = message;
+    return TRUE;
+  case DOPPEL__ENGINE__MESSAGE__KIND_FAILURE:
+    return doppel_error_set(error, DOPPEL_ERROR_ABORTED, "the clone says: %s", message->failure->reason);
+  default:
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a message '%s' that no clone sends now",
+                            engine_message_name(message));
+  }
+}
+
+/* Messages in their order; while an output is being written, what comes after it waits. */
+static gboolean
+work_messages(Controller *controller, GError **error)
+{
+  while (!controller->end && !pins_output_active(controller)) {
+    GError *bad = NULL;
+    EngineMessage *message = engine_take(controller->link, &bad);
+    if (!message) {
+      if (bad)
+        g_propagate_error(error, bad);
+      return !bad;
+    }
+    gboolean done = on_message(controller, message, error);
+    if (message != controller->end)
+      engine_message_free(message);
+    if (!done) {
+      if (error && !*error)
+        doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a message of the clone at a wrong moment");
+      return FALSE;
+    }
+  }
+  return TRUE;
+}
+
+static gboolean
+on_primary_stop(Controller *controller, const MirrorStop *stop, GError **error)
+{
+  switch (stop->kind) {
+  case MIRROR_STOP_CALL_DONE:
+    return pins_done(controller, stop->thread, error);
+  case MIRROR_STOP_SIGNAL:
+    return signals_forward(controller, stop->thread, error);
+  case MIRROR_STOP_GROUP:
+    /* Job control: stop as the program does; the shell wakes both. */
+    mirror_thread_resume(stop->thread, PTRACE_LISTEN, NULL);
+    kill(getpid(), SIGSTOP);
+    return TRUE;
+  case MIRROR_STOP_GONE:
+    if (stop->thread == mirror_thread_leader(controller->process)) {
+      controller->exited = TRUE;
+      controller->exit_status = stop->status;
+      return doppel_error_set(error, DOPPEL_ERROR_GONE, "the program died");
+    }
+    if (stop->thread)
+      mirror_thread_remove(stop->thread);
+    return TRUE;
+  default:
+    return !stop->thread || !stop->thread->in_call || mirror_thread_resume(stop->thread, PTRACE_CONT, error);
+  }
+}
+
+static gboolean
+work_primary(Controller *controller, GError **error)
+{
+  for (;;) {
+    int status;
+    pid_t tid = waitpid(-1, &status, __WALL | WNOHANG);
+    if (tid <= 0)
+      return TRUE;
+    if (tid == controller->augmenter) {
+      controller->augmenter = -1;
+      continue;
+    }
+    if (!mirror_thread_find(controller->process, tid))
+      continue;
+    MirrorStop stop = mirror_stop_read(controller->process, tid, status);
+    if (!on_primary_stop(controller, &stop, error))
+      return FALSE;
+  }
+}
+
+static gboolean
+deadline_passed(const Controller *controller)
+{
+  return controller->signal_deadline_ns && clock_now_ns() > controller->signal_deadline_ns;
+}
+
+/* One wait and what comes of it. */
+static gboolean
+turn(Controller *controller, GError **error)
+{
+  struct pollfd fds[8] = {{.fd = controller->signals, .events = POLLIN}};
+  int timeout = -1;
+  guint count = 1;
+  if (controller->link)
+    count += link_prepare(controller->link, fds + 1, &timeout);
+  gboolean awake = controller->block_thread && !controller->block_thread->in_call && !controller->end;
+  if (awake)
+    timeout = timeout < 0 ? SLEEP_AFTER_MS : MIN(timeout, SLEEP_AFTER_MS);
+  if (controller->signal_deadline_ns)
+    timeout = timeout < 0 ? 100 : MIN(timeout, 100);
+  int ready = poll(fds, count, timeout);
+  if (ready < 0 && errno != EINTR)
+    return doppel_error_errno(error, "waiting");
+  if (signals_own(controller) && !work_primary(controller, error))
+    return FALSE;
+  if (controller->failure)
+    return doppel_error_set(error, DOPPEL_ERROR_ABORTED, "%s", controller->failure);
+  if (deadline_passed(controller))
+    return doppel_error_set(error, DOPPEL_ERROR_ABORTED, "a fatal signal came and the clone did not answer");
+  if (controller->link && !link_work(controller->link, error))
+    return FALSE;
+  if (!work_messages(controller, error))
+    return FALSE;
+  return ready != 0 || !awake || controller->end || pins_sleep(controller, error);
+}
+
+static gboolean
+wait_for_end(Controller *controller, GError **error)
+{
+  while (!controller->end)
+    if (!turn(controller, error))
+      return FALSE;
+  return TRUE;
+}
+
+/* ---- the result ---- */
+
+static gboolean
+write_outputs(Controller *controller, GError **error)
+{
+  const Doppel__Engine__BlockEnd *end = controller->end->block_end;
+  for (gsize i = 0; i < end->n_output; i++) {
+    for (gsize at = 0; at < end->output[i]->bytes.len; at += 65536) {
+      Doppel__Engine__Output piece = *end->output[i];
+      piece.bytes.data += at;
+      piece.bytes.len = MIN(65536, piece.bytes.len - at);
+      if (!pins_output(controller, &piece, error))
+        return FALSE;
+      while (pins_output_active(controller)) {
+        struct pollfd fd = {.fd = controller->signals, .events = POLLIN};
+        if (poll(&fd, 1, -1) < 0 && errno != EINTR)
+          return doppel_error_errno(error, "waiting");
+        if (signals_own(controller) && !work_primary(controller, error))
+          return FALSE;
+      }
+    }
+  }
+  return TRUE;
+}
+
+static gboolean
+take_signals(Controller *controller, GError **error)
+{
+  const Doppel__Engine__BlockEnd *end = controller->end->block_end;
+  for (gsize i = 0; i < end->n_pending; i++) {
+    MirrorSignal signal = {.own_tid = end->pending[i]->thread};
+    if (end->pending[i]->info.len != sizeof signal.info)
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a signal of a wrong length");
+    memcpy(&signal.info, end->pending[i]->info.data, sizeof signal.info);
+    if (!mirror_signals_put(controller->process, &signal, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+/* The program ended in the clone: the primary ends as it did. */
+static gboolean
+exit_primary(Controller *controller, gint32 status, GError **error)
+{
+  const guint64 arguments[6] = {(guint64)status};
+  MirrorThread *leader = mirror_thread_leader(controller->process);
+  if (!mirror_call_start(leader, SYS_exit_group, arguments, error))
+    return FALSE;
+  while (!controller->exited) {
+    int wait_status;
+    pid_t tid = waitpid(-1, &wait_status, __WALL);
+    if (tid < 0 && errno == EINTR)
+      continue;
+    if (tid < 0)
+      break;
+    if (tid == controller->pid && !WIFSTOPPED(wait_status)) {
+      controller->exited = TRUE;
+      controller->exit_status = wait_status;
+    } else if (WIFSTOPPED(wait_status) && tid != controller->augmenter) {
+      ptrace(PTRACE_CONT, tid, 0, 0);
+    }
+  }
+  return TRUE;
+}
+
+/* Threads that the block made are the program's now. */
+static void
+adopt_threads(Controller *controller)
+{
+  for (guint i = 0; i < controller->incoming->sections->len; i++) {
+    const MirrorSection *section = controller->incoming->sections->pdata[i];
+    MirrorThread *thread = section->kind == MIRROR_SECTION_REGISTERS && section->bytes
+                               ? mirror_thread_find_own(controller->process, section->id)
+                               : NULL;
+    if (thread && GPOINTER_TO_INT(thread->user) == THREAD_RESERVED)
+      thread->user = GINT_TO_POINTER(THREAD_PROGRAM);
+  }
+}
+
+G_NORETURN
+static void
+cannot_go_on(Controller *controller, const GError *error)
+{
+  fprintf(stderr,
+          "doppel: the block's result could not be put into the program (%s). The program was stopped: its state is neither "
+          "the old nor the new one.\n",
+          error->message);
+  kill(controller->pid, SIGKILL);
+  _exit(70);
+}
+
+static gboolean
+reintegrate(Controller *controller, GError **error)
+{
+  const Doppel__Engine__BlockEnd *end = controller->end->block_end;
+  gboolean begun = FALSE;
+  if (!pins_stop_all(controller, error) || !device_files_ready(controller, end->file_changes, error))
+    return FALSE;
+  if (end->how != DOPPEL__ENGINE__HOW__EXITED && !controller->incoming_complete)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a block's end without its state");
+  if (!write_outputs(controller, error) || !pins_stop_all(controller, error) ||
+      !device_files_commit(controller, error))
+    return FALSE;
+  if (end->how == DOPPEL__ENGINE__HOW__EXITED)
+    return exit_primary(controller, end->status, error);
+  g_autoptr(GError) why = NULL;
+  if (!mirror_twin_apply(controller->twin, controller->incoming, &begun, &why)) {
+    if (begun || end->file_changes)
+      cannot_go_on(controller, why);
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
+  }
+  adopt_threads(controller);
+  pins_end(controller);
+  if (!take_signals(controller, &why))
+    cannot_go_on(controller, why);
+  signals_requeue(controller, MIN(end->signals_seen, controller->signals_sent->len));
+  Doppel__Engine__Commit commit = DOPPEL__ENGINE__COMMIT__INIT;
+  commit.block = controller->block;
+  ENGINE_SEND(controller->link, COMMIT, commit, &commit, NULL);
+  return TRUE;
+}
+
+/* ---- the block ---- */
+
+static void
+clear_block(Controller *controller)
+{
+  g_clear_pointer(&controller->incoming, mirror_delta_free);
+  controller->incoming_complete = FALSE;
+  g_clear_pointer(&controller->end, engine_message_free);
+  g_clear_pointer(&controller->failure, g_free);
+  device_files_clear(controller);
+  controller->signal_deadline_ns = 0;
+  controller->phase = BLOCK_NONE;
+  controller->block_thread = NULL;
+}
+
+static void
+give_up(Controller *controller, Function *function, const GError *error)
+{
+  explain(controller, "%s: runs on the device: %s", function ? function->text : "the program", error->message);
+  if (function) {
+    function_reason(function, error->message);
+    function->aborted++;
+    function->failures++;
+  }
+  if (!controller->exited) {
+    g_autoptr(GError) ignored = NULL;
+    pins_stop_all(controller, &ignored);
+    if (!controller->exited) {
+      pins_end(controller);
+      signals_requeue(controller, 0);
+    }
+  }
+  session_close(controller);
+  if (++controller->sessions_failed >= 3 && !controller->why_no_session)
+    controller->why_no_session = g_strdup_printf("the clone failed %u times, last: %s", controller->sessions_failed,
+                                                 error->message);
+  controller->rerunning = !pinlog_empty(controller->log);
+}
+
+static void
+note_result(Controller *controller, Function *function)
+{
+  const Doppel__Engine__BlockEnd *end = controller->end->block_end;
+  const LinkCounters *counters = link_counters(controller->link);
+  gint64 took = clock_now_ns() - controller->block_start_ns;
+  controller->sessions_failed = 0;
+  if (end->how == DOPPEL__ENGINE__HOW__CUT)
+    explain(controller, "%s: came home early: %s", function ? function->text : "the program",
+            end->reason ? end->reason : "");
+  if (!function)
+    return;
+  function->remote++;
+  function->remote_ns += took;
+  function->bytes_out += counters->bytes_sent - controller->bytes_out_before;
+  function->bytes_in += counters->bytes_received - controller->bytes_in_before;
+  if (end->how == DOPPEL__ENGINE__HOW__CUT) {
+    function->cut++;
+    function_reason(function, end->reason ? end->reason : "cut");
+  }
+  decide_learn_remote(function, took);
+}
+
+gboolean
+controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp, guint64 return_address,
+                 Function *function)
+{
+  g_autoptr(GError) error = NULL;
+  controller->block_start_ns = clock_now_ns();
+  controller->block_thread = thread;
+  controller->phase = BLOCK_RUNNING;
+  pinlog_forget(controller->log);
+  gboolean done = mirror_process_freeze(controller->process, NULL, NULL, &error) && session_start(controller, &error);
+  if (done) {
+    controller->bytes_out_before = link_counters(controller->link)->bytes_sent;
+    controller->bytes_in_before = link_counters(controller->link)->bytes_received;
+  }
+  done = done && send_block(controller, entry_sp, return_address, &error) && wait_for_end(controller, &error);
+  if (done && controller->end->block_end->how == DOPPEL__ENGINE__HOW__ABORTED)
+    done = doppel_error_set(&error, DOPPEL_ERROR_ABORTED, "%s",
+                            controller->end->block_end->reason ? controller->end->block_end->reason : "aborted");
+  done = done && reintegrate(controller, &error);
+  if (done) {
+    note_result(controller, function);
+    pinlog_forget(controller->log);
+  } else {
+    give_up(controller, function, error);
+  }
+  clear_block(controller);
+  return done;
+}

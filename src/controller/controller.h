@@ -1,0 +1,173 @@
+/* The Controller's inside; private to src/controller. One thread, one loop. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "controller/run.h"
+#include "link/engine.h"
+#include "mirror/pinlog.h"
+#include "mirror/signals.h"
+#include "mirror/symbols.h"
+#include "mirror/twin.h"
+#include "replica/apply.h"
+
+/* ---- functions ---- */
+
+typedef struct {
+  char *text; /* as the user named it */
+  SymbolQuery *query;
+  GArray *addresses; /* guint64, in the process; empty until its module is there */
+  gboolean watched;  /* breakpoints are set */
+  /* what --stats says */
+  guint64 calls, remote, local, cut, aborted;
+  guint64 bytes_out, bytes_in;
+  gint64 remote_ns, local_ns;
+  GHashTable *reasons; /* text → count */
+  /* what auto decides from */
+  gint64 last_local_ns, last_remote_ns;
+  guint local_samples, remote_samples, failures;
+  gboolean settled_local;
+} Function;
+
+typedef struct {
+  Function *function; /* NULL: none is being timed */
+  MirrorThread *thread;
+  guint64 sp, back;
+  gint64 start_ns;
+} LocalTiming;
+
+/* ---- a forwarded call ---- */
+
+typedef enum { TASK_FORWARD, TASK_OUTPUT } PinTaskKind;
+typedef struct {
+  PinTaskKind kind;
+  guint64 id;
+  MirrorThread *thread;
+  PinCall *call;
+  PinPlacement *placement;
+  guint slot;
+  gboolean cancelled;
+} PinTask;
+
+typedef enum { THREAD_PROGRAM, THREAD_RESERVED, THREAD_SERVANT } ThreadRole; /* MirrorThread.user */
+
+typedef struct {
+  pid_t own_tid;
+  siginfo_t info;
+} ForwardedSignal;
+
+typedef enum { BLOCK_NONE, BLOCK_RUNNING, BLOCK_ENDING } BlockPhase;
+
+typedef struct Controller {
+  const RunOptions *options;
+  char *program; /* absolute */
+  pid_t pid;
+  MirrorProcess *process;
+  int proc_fd, signals; /* procfs; signalfd */
+  sigset_t former_mask;
+  guint64 inherited;    /* bit n: descriptor n came with us */
+  GPtrArray *functions;
+  GPtrArray *modules; /* SymbolFile, opened so far */
+  GHashTable *module_paths;
+  guint64 loader_hook; /* address; 0: none */
+  LocalTiming timing;
+  gboolean exited;
+  int exit_status; /* wait status */
+
+  /* session */
+  Link *link;
+  pid_t augmenter; /* the local clone's process */
+  gboolean started;
+  MirrorTwin *twin;
+  guint sessions_failed;
+  char *why_no_session; /* sticks: no further attempts */
+  char *features_mask;
+  guint64 bytes_out_before, bytes_in_before;
+
+  /* block */
+  BlockPhase phase;
+  guint64 block;
+  MirrorThread *block_thread;
+  gint64 block_start_ns;
+  PinLog *log;
+  GHashTable *pins; /* fd → its name in procfs: what the clone may use */
+  GPtrArray *tasks;  /* PinTask under way */
+  GQueue *waiting;   /* EngineMessage that come after an output that is not written yet */
+  GArray *signals_sent; /* ForwardedSignal of this block, in order */
+  gint64 signal_deadline_ns; /* the mirror has so long to die of it */
+  MirrorDelta *incoming;
+  gboolean incoming_complete;
+  ReplicaApply *files;
+  EngineMessage *end;
+  guint end_output; /* how many of the end's outputs are written */
+  char *failure;    /* why the block cannot count */
+  gint64 stop_ns, capture_ns, send_ns;
+
+  gboolean rerunning; /* calls are answered from the log first */
+  GPtrArray *paths_told;
+} Controller;
+
+/* ---- launch.c ---- */
+gboolean controller_launch(Controller *controller, GError **error);
+gboolean controller_prepare_image(Controller *controller, GError **error); /* at an exec stop */
+gboolean controller_is_inherited(int number, void *user);
+
+/* ---- functions.c ---- */
+gboolean functions_prepare(Controller *controller, GError **error);
+gboolean functions_new_image(Controller *controller, GError **error);
+gboolean functions_modules_changed(Controller *controller, GError **error);
+/* Tells of functions that were named and never came: a library that was not loaded after all. */
+void functions_report_unseen(Controller *controller);
+Function *functions_at(Controller *controller, guint64 address);
+void functions_unwatch(Controller *controller, Function *function);
+void function_reason(Function *function, const char *reason);
+void function_free(Function *function);
+
+/* ---- session.c ---- */
+gboolean session_open(Controller *controller, GError **error);
+void session_close(Controller *controller);
+gboolean session_start(Controller *controller, GError **error); /* makes the mirror */
+gboolean session_work(Controller *controller, GError **error);
+
+/* ---- block.c ---- */
+/* Runs what the frozen-to-be primary is about to do in the clone. FALSE: it has to be run here; the reason was noted. */
+gboolean controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp, guint64 return_address,
+                          Function *function);
+
+/* ---- pins.c: forwarded calls ---- */
+gboolean pins_begin(Controller *controller, const MirrorFiles *files);
+gboolean pins_forward(Controller *controller, const Doppel__Engine__Forward *forward, GError **error);
+gboolean pins_output(Controller *controller, const Doppel__Engine__Output *output, GError **error);
+gboolean pins_cancel(Controller *controller, guint64 id, GError **error);
+gboolean pins_threads(Controller *controller, guint count, GError **error);
+gboolean pins_done(Controller *controller, MirrorThread *thread, GError **error); /* a task's call has come back */
+gboolean pins_output_active(const Controller *controller);
+gboolean pins_sleep(Controller *controller, GError **error);
+gboolean pins_stop_all(Controller *controller, GError **error); /* nothing of ours runs in the primary afterwards */
+void pins_end(Controller *controller);
+gboolean pins_wake(Controller *controller, MirrorThread *thread, GError **error);
+void pin_task_free(PinTask *task);
+
+/* ---- signals.c ---- */
+gboolean signals_forward(Controller *controller, MirrorThread *thread, GError **error);
+void signals_requeue(Controller *controller, guint from);
+gboolean signals_own(Controller *controller);
+
+/* ---- rerun.c ---- */
+gboolean rerun_stop(Controller *controller, const MirrorStop *stop, GError **error);
+int rerun_request(Controller *controller); /* how threads are resumed: PTRACE_SYSCALL while the log is not empty */
+
+/* ---- decide.c ---- */
+gboolean decide_remote(Controller *controller, Function *function);
+void decide_learn_remote(Function *function, gint64 ns);
+void decide_learn_local(Controller *controller, Function *function, gint64 ns);
+
+/* ---- stats.c ---- */
+void stats_write(Controller *controller);
+void explain(Controller *controller, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* ---- controller.c ---- */
+gboolean controller_stop(Controller *controller, pid_t tid, int status, GError **error);
+gboolean controller_resume(Controller *controller, MirrorThread *thread, GError **error);
+gboolean controller_resume_all(Controller *controller, GError **error);
+gboolean controller_counts(const MirrorThread *thread, void *user);

@@ -1,0 +1,22 @@
+/* doppeld's verbs. Each gets the arguments from its own name on, prints its own errors, and returns the exit
+ * status: 0 done, 1 not done, 2 misused. */
+#pragma once
+
+#include "augmenter/session.h"
+
+typedef int (*DaemonSessionMain)(Link *link, const AugmenterSession *session);
+
+/* All of doppeld; `run` serves a session, in a process of its own. */
+int daemon_main(int argc, char **argv, DaemonSessionMain run);
+
+int daemon_serve(int argc, char **argv, DaemonSessionMain run);
+int daemon_invite(int argc, char **argv, DaemonSessionMain run);
+int daemon_clones(int argc, char **argv, DaemonSessionMain run);
+int daemon_revoke(int argc, char **argv, DaemonSessionMain run);
+
+/* Parses the options of a verb. FALSE, with *status, where the verb is over: help was shown, or misuse.
+ * Exactly `words` words stay from argv[1] on. */
+gboolean daemon_parse(GOptionContext *context, int *argc, char ***argv, int words, int *status);
+
+/* Prints "doppeld VERB: message" and returns the exit status that the error's code means. */
+int daemon_fail(const char *verb, const GError *error);

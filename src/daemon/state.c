@@ -1,0 +1,294 @@
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "daemon/state_private.h"
+#include "identity/base32.h"
+
+#define BUSY_MS 5000
+#define LAYOUT  1
+
+static const char schema[] =
+    "CREATE TABLE clone("
+    " id BLOB PRIMARY KEY NOT NULL, name TEXT NOT NULL UNIQUE, device BLOB NOT NULL,"
+    " key BLOB NOT NULL, paired INTEGER NOT NULL, seen INTEGER NOT NULL DEFAULT 0)"
+    " WITHOUT ROWID;"
+    "CREATE TABLE invitation("
+    " id BLOB PRIMARY KEY NOT NULL, secret_hash BLOB NOT NULL, expires INTEGER NOT NULL,"
+    " addresses TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,"
+    " used_by BLOB, clone BLOB) WITHOUT ROWID;"
+    "CREATE TABLE listening(address TEXT PRIMARY KEY NOT NULL) WITHOUT ROWID;"
+    "PRAGMA user_version = 1;";
+
+gint64
+daemon_state_now(void)
+{
+  return g_get_real_time() / G_USEC_PER_SEC;
+}
+
+void
+daemon_clone_free(DaemonClone *clone)
+{
+  if (!clone)
+    return;
+  g_free(clone->name);
+  g_free(clone);
+}
+
+char *
+daemon_state_directory(void)
+{
+  return geteuid() == 0 ? g_strdup("/var/lib/doppeld")
+                        : g_build_filename(g_get_user_state_dir(), "doppeld", NULL);
+}
+
+static int
+read_layout(sqlite3 *database, GError **error)
+{
+  g_autoptr(DatabaseStatement) statement = database_prepare(database, error, "PRAGMA user_version", "");
+  return statement && database_step(statement, error) > 0 ? sqlite3_column_int(statement, 0) : -1;
+}
+
+gboolean
+daemon_state_wake(DaemonState *state, GError **error)
+{
+  if (state->database)
+    return TRUE;
+  g_autofree char *path = g_build_filename(state->directory, "state.db", NULL);
+  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+  if (sqlite3_open_v2(path, &state->database, flags, NULL) == SQLITE_OK) {
+    sqlite3_busy_timeout(state->database, BUSY_MS);
+    if (database_run(state->database, error, "PRAGMA journal_mode = WAL", "") &&
+        database_run(state->database, error, "PRAGMA synchronous = FULL", ""))
+      return TRUE;
+  } else {
+    database_fail(state->database, error);
+  }
+  daemon_state_rest(state);
+  return FALSE;
+}
+
+void
+daemon_state_rest(DaemonState *state)
+{
+  sqlite3_close(g_steal_pointer(&state->database));
+}
+
+/* Makes the tables in a new database; two processes may be at it. */
+static gboolean
+prepare_database(DaemonState *state, GError **error)
+{
+  if (!daemon_state_wake(state, error) || !database_run(state->database, error, "BEGIN IMMEDIATE", ""))
+    return FALSE;
+  int layout = read_layout(state->database, error);
+  gboolean done = layout == LAYOUT;
+  if (layout == 0) {
+    done = sqlite3_exec(state->database, schema, NULL, NULL, NULL) == SQLITE_OK;
+    if (!done)
+      database_fail(state->database, error);
+  } else if (layout > LAYOUT) {
+    doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                     "the state in %s was written by a later version of doppeld: use that one",
+                     state->directory);
+  }
+  if (done)
+    return database_run(state->database, error, "COMMIT", "");
+  database_run(state->database, NULL, "ROLLBACK", "");
+  return FALSE;
+}
+
+static gboolean
+check_directory(const char *directory, GError **error)
+{
+  struct stat status;
+  if (g_mkdir_with_parents(directory, 0700) < 0 || stat(directory, &status) < 0)
+    return doppel_error_errno(error, "cannot use the state directory %s", directory);
+  if (status.st_uid != geteuid() && geteuid() != 0)
+    return doppel_error_set(error, DOPPEL_ERROR_DENIED,
+                            "the state directory %s belongs to another user: name one of "
+                            "your own with --state",
+                            directory);
+  if (status.st_mode & 077)
+    return doppel_error_set(error, DOPPEL_ERROR_DENIED,
+                            "the state directory %s can be entered by others (mode %03o): chmod 700 it",
+                            directory, (guint)status.st_mode & 0777);
+  return TRUE;
+}
+
+DaemonState *
+daemon_state_open(const char *directory, GError **error)
+{
+  if (!check_directory(directory, error))
+    return NULL;
+  g_autoptr(DaemonState) state = g_new0(DaemonState, 1);
+  state->directory = g_canonicalize_filename(directory, NULL);
+  return prepare_database(state, error) ? g_steal_pointer(&state) : NULL;
+}
+
+void
+daemon_state_close(DaemonState *state)
+{
+  if (!state)
+    return;
+  daemon_state_rest(state);
+  g_free(state->directory);
+  g_free(state);
+}
+
+IdentityKey *
+daemon_state_host_key(const DaemonState *state, GError **error)
+{
+  g_autofree char *path = g_build_filename(state->directory, "host.key", NULL);
+  return identity_key_load_or_create(path, error);
+}
+
+char *
+daemon_state_clone_key_path(const DaemonState *state, const guint8 id[PAIRED_ID_LENGTH])
+{
+  g_autofree char *text = base32_encode(id, PAIRED_ID_LENGTH);
+  g_autofree char *name = g_strconcat(text, ".key", NULL);
+  return g_build_filename(state->directory, "clones", name, NULL);
+}
+
+IdentityKey *
+daemon_state_clone_key(const DaemonState *state, const guint8 id[PAIRED_ID_LENGTH], GError **error)
+{
+  g_autofree char *path = daemon_state_clone_key_path(state, id);
+  return identity_key_load(path, error);
+}
+
+gboolean
+daemon_state_set_listening(DaemonState *state, const char *const *addresses, GError **error)
+{
+  if (!daemon_state_wake(state, error) || !database_run(state->database, error, "BEGIN IMMEDIATE", ""))
+    return FALSE;
+  gboolean done = database_run(state->database, error, "DELETE FROM listening", "");
+  for (; done && *addresses; addresses++)
+    done = database_run(state->database, error, "INSERT OR IGNORE INTO listening VALUES(?)", "t", *addresses);
+  return database_run(state->database, done ? error : NULL, done ? "COMMIT" : "ROLLBACK", "") && done;
+}
+
+char **
+daemon_state_listening(DaemonState *state, GError **error)
+{
+  if (!daemon_state_wake(state, error))
+    return NULL;
+  g_autoptr(DatabaseStatement) statement =
+      database_prepare(state->database, error, "SELECT address FROM listening", "");
+  if (!statement)
+    return NULL;
+  g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
+  int step;
+  guint count = 0;
+  for (; (step = database_step(statement, error)) > 0; count++)
+    g_strv_builder_add(builder, (const char *)sqlite3_column_text(statement, 0));
+  if (step == 0 && count == 0)
+    doppel_error_set(
+        error, DOPPEL_ERROR_USAGE,
+        "\"doppeld serve\" has never run with the state in %s: start it, or say with --address where "
+        "devices will reach this host",
+        state->directory);
+  return step == 0 && count > 0 ? g_strv_builder_end(builder) : NULL;
+}
+
+#define CLONE_COLUMNS "SELECT id, name, device, key, paired, seen FROM clone "
+
+static DaemonClone *
+read_clone(sqlite3_stmt *statement, GError **error)
+{
+  g_autoptr(DaemonClone) clone = g_new0(DaemonClone, 1);
+  clone->name = g_strdup((const char *)sqlite3_column_text(statement, 1));
+  clone->paired = sqlite3_column_int64(statement, 4);
+  clone->seen = sqlite3_column_int64(statement, 5);
+  if (database_blob(statement, 0, clone->id, sizeof clone->id) &&
+      database_blob(statement, 2, clone->device.bytes, sizeof clone->device.bytes) &&
+      database_blob(statement, 3, clone->key.bytes, sizeof clone->key.bytes))
+    return g_steal_pointer(&clone);
+  doppel_error_set(error, DOPPEL_ERROR_FAILED,
+                   "the entry of clone \"%s\" is damaged: revoke it and pair again", clone->name);
+  return NULL;
+}
+
+GPtrArray *
+daemon_state_clones(DaemonState *state, GError **error)
+{
+  if (!daemon_state_wake(state, error))
+    return NULL;
+  g_autoptr(DatabaseStatement) statement =
+      database_prepare(state->database, error, CLONE_COLUMNS "ORDER BY name", "");
+  if (!statement)
+    return NULL;
+  g_autoptr(GPtrArray) clones = g_ptr_array_new_with_free_func((GDestroyNotify)daemon_clone_free);
+  int step;
+  while ((step = database_step(statement, error)) > 0) {
+    DaemonClone *clone = read_clone(statement, error);
+    if (!clone)
+      return NULL;
+    g_ptr_array_add(clones, clone);
+  }
+  return step == 0 ? g_steal_pointer(&clones) : NULL;
+}
+
+static DaemonClone *
+read_one(sqlite3_stmt *statement, GError **error)
+{
+  int step = statement ? database_step(statement, error) : -1;
+  if (step > 0)
+    return read_clone(statement, error);
+  if (step == 0)
+    doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "this host has no such clone: see \"doppeld clones\"");
+  return NULL;
+}
+
+DaemonClone *
+daemon_state_clone(DaemonState *state, const guint8 id[PAIRED_ID_LENGTH], GError **error)
+{
+  if (!daemon_state_wake(state, error))
+    return NULL;
+  g_autoptr(DatabaseStatement) statement = database_prepare(
+      state->database, error, CLONE_COLUMNS "WHERE id = ?", "b", id, (gsize)PAIRED_ID_LENGTH);
+  return read_one(statement, error);
+}
+
+DaemonClone *
+daemon_state_find(DaemonState *state, const char *name, GError **error)
+{
+  if (!daemon_state_wake(state, error))
+    return NULL;
+  g_autoptr(GBytes) id = base32_decode(name);
+  if (id && g_bytes_get_size(id) == PAIRED_ID_LENGTH) {
+    DaemonClone *clone = daemon_state_clone(state, g_bytes_get_data(id, NULL), NULL);
+    if (clone)
+      return clone;
+  }
+  g_autoptr(DatabaseStatement) statement =
+      database_prepare(state->database, error, CLONE_COLUMNS "WHERE name = ?", "t", name);
+  DaemonClone *clone = read_one(statement, error);
+  if (!clone)
+    g_prefix_error(error, "\"%.80s\": ", name);
+  return clone;
+}
+
+gboolean
+daemon_state_revoke(DaemonState *state, const guint8 id[PAIRED_ID_LENGTH], GError **error)
+{
+  if (!daemon_state_wake(state, error) ||
+      !database_run(state->database, error, "DELETE FROM clone WHERE id = ?", "b", id,
+                    (gsize)PAIRED_ID_LENGTH))
+    return FALSE;
+  g_autofree char *path = daemon_state_clone_key_path(state, id);
+  if (g_unlink(path) < 0 && errno != ENOENT)
+    return doppel_error_errno(error, "the clone is revoked, but its key file %s cannot be removed", path);
+  return TRUE;
+}
+
+gboolean
+daemon_state_saw(DaemonState *state, const guint8 id[PAIRED_ID_LENGTH], GError **error)
+{
+  return daemon_state_wake(state, error) &&
+         database_run(state->database, error, "UPDATE clone SET seen = ? WHERE id = ?", "ib",
+                      daemon_state_now(), id, (gsize)PAIRED_ID_LENGTH);
+}

@@ -1,0 +1,11 @@
+/* Handing sockets from one process to another over a SOCK_SEQPACKET socket pair (SCM_RIGHTS, unix(7)). */
+#pragma once
+
+#include <glib.h>
+
+/* Sends `fd`, without waiting. FALSE with an error; GONE where nobody receives any more. */
+gboolean link_pass_send(int control_fd, int fd, GError **error);
+
+/* Receives a socket, close-on-exec: 1 with *fd, the caller's; 0 where none waits; -1 when none will ever come
+ * again (the sender is gone): stop polling then. */
+int link_pass_receive(int control_fd, int *fd);

@@ -1,0 +1,191 @@
+#include "mirror/delta.h"
+
+#include <string.h>
+#include <zstd.h>
+
+#include "base/error.h"
+
+enum { PIECE_BYTES = 1 << 20, PAGE = 4096, COMPRESS_LEVEL = 1, COMPRESS_LEAST = 256 };
+#define SECTION_BYTES_MAX (16u << 20)
+#define RUNS_MAX          (1u << 22)
+
+MirrorDelta *
+mirror_delta_new(void)
+{
+  MirrorDelta *delta = g_new0(MirrorDelta, 1);
+  delta->sections = g_ptr_array_new_with_free_func((GDestroyNotify)mirror_section_free);
+  delta->runs = g_array_new(FALSE, FALSE, sizeof(MirrorRun));
+  delta->data = g_byte_array_new();
+  return delta;
+}
+
+void
+mirror_delta_free(MirrorDelta *delta)
+{
+  if (!delta)
+    return;
+  g_ptr_array_unref(delta->sections);
+  g_array_unref(delta->runs);
+  g_byte_array_unref(delta->data);
+  g_free(delta);
+}
+
+const MirrorSection *
+mirror_delta_section(const MirrorDelta *delta, guint32 kind, guint32 id)
+{
+  for (guint i = 0; i < delta->sections->len; i++) {
+    const MirrorSection *section = delta->sections->pdata[i];
+    if (section->kind == kind && section->id == id)
+      return section;
+  }
+  return NULL;
+}
+
+/* ---- sending ---- */
+
+static void
+add_section(GPtrArray *into, const MirrorSection *section)
+{
+  Doppel__Engine__Section *message = g_new(Doppel__Engine__Section, 1);
+  doppel__engine__section__init(message);
+  message->kind = section->kind;
+  message->id = section->id;
+  if (section->bytes) {
+    gsize length;
+    message->has_bytes = TRUE;
+    message->bytes.data = (guint8 *)g_bytes_get_data(section->bytes, &length);
+    message->bytes.len = length;
+  }
+  g_ptr_array_add(into, message);
+}
+
+static void
+add_run(GPtrArray *into, guint64 address, guint64 length, MirrorRunKind kind)
+{
+  Doppel__Engine__Run *message = g_new(Doppel__Engine__Run, 1);
+  doppel__engine__run__init(message);
+  message->page = address / PAGE;
+  message->pages = length / PAGE;
+  message->kind = kind;
+  g_ptr_array_add(into, message);
+}
+
+static void
+pack_data(Doppel__Engine__DeltaPiece *piece, const guint8 *data, gsize length, gboolean compress, guint8 *room,
+          gsize room_size)
+{
+  piece->has_data = length > 0;
+  piece->data.data = (guint8 *)data;
+  piece->data.len = length;
+  if (!compress || length < COMPRESS_LEAST)
+    return;
+  gsize packed = ZSTD_compress(room, room_size, data, length, COMPRESS_LEVEL);
+  if (ZSTD_isError(packed) || packed >= length)
+    return;
+  piece->data.data = room;
+  piece->data.len = packed;
+  piece->has_data_length = TRUE;
+  piece->data_length = length;
+}
+
+gboolean
+mirror_delta_send(const MirrorDelta *delta, gboolean compress, MirrorPieceSend send, void *user, GError **error)
+{
+  gsize room_size = compress && delta->data->len >= COMPRESS_LEAST ? ZSTD_compressBound(PIECE_BYTES) : 0;
+  g_autofree guint8 *room = g_malloc(room_size);
+  guint run = 0;
+  guint64 run_done = 0;
+  gsize data_done = 0;
+  for (gboolean first = TRUE;; first = FALSE) {
+    g_autoptr(GPtrArray) sections = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) runs = g_ptr_array_new_with_free_func(g_free);
+    gsize data_at = data_done;
+    for (guint i = 0; first && i < delta->sections->len; i++)
+      add_section(sections, delta->sections->pdata[i]);
+    while (run < delta->runs->len && data_done - data_at < PIECE_BYTES && runs->len < 8192) {
+      const MirrorRun *each = &g_array_index(delta->runs, MirrorRun, run);
+      guint64 length = each->length - run_done;
+      if (each->kind == MIRROR_RUN_DATA) {
+        length = MIN(length, PIECE_BYTES - (data_done - data_at));
+        data_done += length;
+      }
+      add_run(runs, each->address + run_done, length, each->kind);
+      run_done += length;
+      if (run_done == each->length)
+        run++, run_done = 0;
+    }
+    Doppel__Engine__DeltaPiece piece = DOPPEL__ENGINE__DELTA_PIECE__INIT;
+    piece.n_section = sections->len;
+    piece.section = (Doppel__Engine__Section **)sections->pdata;
+    piece.n_run = runs->len;
+    piece.run = (Doppel__Engine__Run **)runs->pdata;
+    piece.last = run == delta->runs->len;
+    pack_data(&piece, delta->data->data + data_at, data_done - data_at, compress, room, room_size);
+    if (!send(&piece, user, error))
+      return FALSE;
+    if (piece.last)
+      return TRUE;
+  }
+}
+
+/* ---- receiving ---- */
+
+static gboolean
+receive_sections(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece, GError **error)
+{
+  for (gsize i = 0; i < piece->n_section; i++) {
+    const Doppel__Engine__Section *message = piece->section[i];
+    if (message->kind < MIRROR_SECTION_LAYOUT || message->kind >= MIRROR_SECTION_COUNT ||
+        (message->has_bytes && message->bytes.len > SECTION_BYTES_MAX) || delta->sections->len > 3u << 16)
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a section of state that does not exist");
+    MirrorSection *section = g_new(MirrorSection, 1);
+    *section = (MirrorSection){message->kind, message->id,
+                               message->has_bytes ? g_bytes_new(message->bytes.data, message->bytes.len) : NULL};
+    g_ptr_array_add(delta->sections, section);
+  }
+  return TRUE;
+}
+
+/* Bytes of contents that the piece's runs call for; G_MAXUINT64 where they make no sense. */
+static guint64
+receive_runs(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece)
+{
+  guint64 bytes = 0;
+  if (delta->runs->len + piece->n_run > RUNS_MAX)
+    return G_MAXUINT64;
+  for (gsize i = 0; i < piece->n_run; i++) {
+    const Doppel__Engine__Run *message = piece->run[i];
+    if (message->kind > MIRROR_RUN_HOLE || message->page == 0 || message->pages == 0 || message->page >= 1ull << 45 ||
+        message->pages >= 1ull << 45)
+      return G_MAXUINT64;
+    MirrorRun run = {message->page * PAGE, message->pages * PAGE, message->kind};
+    if (run.kind == MIRROR_RUN_DATA)
+      bytes += run.length;
+    if (bytes > PIECE_BYTES)
+      return G_MAXUINT64;
+    g_array_append_val(delta->runs, run);
+  }
+  return bytes;
+}
+
+gboolean
+mirror_delta_receive(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece, guint64 limit, gboolean *complete,
+                     GError **error)
+{
+  if (!receive_sections(delta, piece, error))
+    return FALSE;
+  guint64 wanted = receive_runs(delta, piece), have = piece->has_data ? piece->data.len : 0;
+  guint64 length = piece->has_data_length ? piece->data_length : have;
+  if (wanted == G_MAXUINT64 || wanted != length || delta->data->len + wanted > MIN(limit, G_MAXUINT32 - PIECE_BYTES))
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "runs of memory that do not fit their contents");
+  guint at = delta->data->len;
+  g_byte_array_set_size(delta->data, at + wanted);
+  if (piece->has_data_length) {
+    gsize got = ZSTD_decompress(delta->data->data + at, wanted, piece->data.data, piece->data.len);
+    if (ZSTD_isError(got) || got != wanted)
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "compressed memory that does not unpack");
+  } else if (wanted)
+    memcpy(delta->data->data + at, piece->data.data, wanted);
+  *complete = piece->last;
+  return TRUE;
+}

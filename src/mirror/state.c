@@ -1,0 +1,443 @@
+#include "mirror/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/rseq.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/io.h"
+
+enum { SIGNAL_COUNT = 64, PATH_BYTES_MAX = 4096, NAME_BYTES = 16 };
+
+/* struct sigaction as the kernel has it, the same on both architectures but for the restorer that one of them ignores. */
+typedef struct {
+  guint64 handler, flags, restorer, mask;
+} KernelAction;
+
+typedef struct {
+  guint64 sp;
+  gint32 flags, zero;
+  guint64 size;
+} KernelStack;
+
+typedef struct {
+  guint64 mask, robust_head, robust_length, tid_address;
+  KernelStack stack;
+  char name[NAME_BYTES];
+} ThreadRest;
+
+typedef struct {
+  guint64 brk;
+  guint32 umask, directory_length;
+  /* then the working directory */
+} MiscHead;
+
+static void
+unref_bytes(gpointer bytes)
+{
+  g_bytes_unref(bytes);
+}
+
+MirrorState *
+mirror_state_new(void)
+{
+  return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, unref_bytes);
+}
+
+GBytes *
+mirror_state_get(const MirrorState *state, guint32 kind, guint32 id)
+{
+  guint64 key = mirror_section_key(kind, id);
+  return g_hash_table_lookup((GHashTable *)state, &key);
+}
+
+void
+mirror_state_set(MirrorState *state, guint32 kind, guint32 id, GBytes *bytes)
+{
+  guint64 key = mirror_section_key(kind, id);
+  if (bytes)
+    g_hash_table_insert(state, g_memdup2(&key, sizeof key), bytes);
+  else
+    g_hash_table_remove(state, &key);
+}
+
+void
+mirror_section_free(MirrorSection *section)
+{
+  if (section->bytes)
+    g_bytes_unref(section->bytes);
+  g_free(section);
+}
+
+static void
+add_section(GPtrArray *sections, guint64 key, GBytes *bytes)
+{
+  MirrorSection *section = g_new(MirrorSection, 1);
+  *section = (MirrorSection){key >> 32, (guint32)key, bytes ? g_bytes_ref(bytes) : NULL};
+  g_ptr_array_add(sections, section);
+}
+
+GPtrArray *
+mirror_state_difference(const MirrorState *agreed, const MirrorState *now)
+{
+  GPtrArray *sections = g_ptr_array_new_with_free_func((GDestroyNotify)mirror_section_free);
+  GHashTableIter iterator;
+  gpointer key, bytes;
+  g_hash_table_iter_init(&iterator, (GHashTable *)now);
+  while (g_hash_table_iter_next(&iterator, &key, &bytes)) {
+    GBytes *former = agreed ? g_hash_table_lookup((GHashTable *)agreed, key) : NULL;
+    if (!former || !g_bytes_equal(former, bytes))
+      add_section(sections, *(guint64 *)key, bytes);
+  }
+  if (agreed) {
+    g_hash_table_iter_init(&iterator, (GHashTable *)agreed);
+    while (g_hash_table_iter_next(&iterator, &key, &bytes))
+      if (!g_hash_table_contains((GHashTable *)now, key))
+        add_section(sections, *(guint64 *)key, NULL);
+  }
+  return sections;
+}
+
+/* ---- reading ---- */
+
+typedef struct {
+  guint64 soft, hard;
+} Limit;
+
+static GBytes *
+read_limits(MirrorProcess *process)
+{
+  Limit limits[RLIM_NLIMITS] = {0};
+  for (int resource = 0; resource < RLIM_NLIMITS; resource++) {
+    struct rlimit limit;
+    if (prlimit(process->pid, resource, NULL, &limit) == 0)
+      limits[resource] = (Limit){limit.rlim_cur, limit.rlim_max};
+  }
+  return g_bytes_new(limits, sizeof limits);
+}
+
+static GBytes *
+read_misc(MirrorProcess *process, guint64 brk, GError **error)
+{
+  g_autofree char *status = io_read_file_at(process->directory, "status", 1 << 16);
+  const char *line = status ? strstr(status, "\nUmask:") : NULL;
+  char directory[PATH_BYTES_MAX];
+  ssize_t length = readlinkat(process->directory, "cwd", directory, sizeof directory);
+  if (!line || length < 0) {
+    doppel_error_errno(error, "reading the state of process %d", process->pid);
+    return NULL;
+  }
+  MiscHead head = {.brk = brk, .umask = strtoul(line + 7, NULL, 8), .directory_length = length};
+  GByteArray *bytes = g_byte_array_new();
+  g_byte_array_append(bytes, (guint8 *)&head, sizeof head);
+  g_byte_array_append(bytes, (guint8 *)directory, length);
+  return g_byte_array_free_to_bytes(bytes);
+}
+
+/* Everything that must be asked from inside, by one injection per thread. */
+static gboolean
+ask_thread(MirrorThread *thread, gboolean leader, ThreadRest *rest, KernelAction *actions, guint64 *brk, GError **error)
+{
+  MirrorProcess *process = thread->process;
+  MirrorCall calls[SIGNAL_COUNT + 4] = {0};
+  guint64 room = mirror_scratch_bytes(process);
+  guint64 stack_at = room, tid_at = room + 64, actions_at = room + 128, robust_at = room + 72;
+  guint count = 0;
+  calls[count++] = (MirrorCall){SYS_sigaltstack, {0, stack_at}};
+  calls[count++] = (MirrorCall){SYS_prctl, {PR_GET_TID_ADDRESS, tid_at}};
+  calls[count++] = (MirrorCall){SYS_get_robust_list, {0, robust_at, robust_at + 8}};
+  if (leader) {
+    calls[count++] = (MirrorCall){SYS_brk, {0}};
+    for (int signal = 1; signal <= SIGNAL_COUNT; signal++)
+      calls[count++] =
+          (MirrorCall){SYS_rt_sigaction, {signal, 0, actions_at + (signal - 1) * sizeof(KernelAction), 8}};
+  }
+  struct {
+    KernelStack stack;
+    guint8 pad[64 - sizeof(KernelStack)];
+    guint64 tid_address, robust_head, robust_length, pad2[5];
+    KernelAction actions[SIGNAL_COUNT];
+  } answer;
+  gsize wanted = leader ? sizeof answer : offsetof(typeof(answer), actions);
+  if (!mirror_inject(thread, calls, count, error) || !mirror_memory_read(process, room, &answer, wanted, error))
+    return FALSE;
+  if (calls[1].result < 0)
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                            "this kernel does not tell a thread's tid address (CONFIG_CHECKPOINT_RESTORE)");
+  rest->stack = answer.stack;
+  rest->stack.zero = 0;
+  /* Whether it stands on the stack now follows from its stack pointer. */
+  rest->stack.flags &= ~(gint32)SS_ONSTACK;
+  rest->tid_address = answer.tid_address;
+  rest->robust_head = answer.robust_head;
+  rest->robust_length = answer.robust_length;
+  if (leader) {
+    *brk = calls[3].result;
+    memcpy(actions, answer.actions, sizeof answer.actions);
+  }
+  return TRUE;
+}
+
+static void
+read_name(MirrorThread *thread, char name[NAME_BYTES])
+{
+  char path[64];
+  snprintf(path, sizeof path, "task/%d/comm", thread->tid);
+  memset(name, 0, NAME_BYTES);
+  g_autofree char *text = io_read_file_at(thread->process->directory, path, 4096);
+  if (text)
+    memcpy(name, text, MIN(strcspn(text, "\n"), NAME_BYTES - 1));
+}
+
+static gboolean
+read_thread(MirrorState *state, MirrorThread *thread, gboolean leader, KernelAction *actions, guint64 *brk,
+            GError **error)
+{
+  ThreadRest rest = {0};
+  ArchRegisters *registers = mirror_thread_registers(thread, error);
+  if (!registers)
+    return FALSE;
+  g_autoptr(GByteArray) extended = g_byte_array_new();
+  if (!arch_extended_read(thread->tid, extended, error) || !ask_thread(thread, leader, &rest, actions, brk, error))
+    return FALSE;
+  if (ptrace(PTRACE_GETSIGMASK, thread->tid, sizeof rest.mask, &rest.mask) < 0)
+    return doppel_error_errno(error, "reading the signal mask of thread %d", thread->tid);
+  read_name(thread, rest.name);
+  /* Elsewhere nobody knows how to restart the call it may have been frozen in. Here, if it stays, the kernel does. */
+  ArchRegisters moved = *registers;
+  arch_rewind_call(&moved);
+  mirror_state_set(state, MIRROR_SECTION_REGISTERS, thread->own_tid, g_bytes_new(moved.word, moved.length));
+  mirror_state_set(state, MIRROR_SECTION_EXTENDED, thread->own_tid, g_bytes_new(extended->data, extended->len));
+  mirror_state_set(state, MIRROR_SECTION_THREAD, thread->own_tid, g_bytes_new(&rest, sizeof rest));
+  return TRUE;
+}
+
+MirrorState *
+mirror_state_read(MirrorProcess *process, const MirrorLayout *layout, const MirrorFiles *files,
+                  MirrorThreadCounts counts, void *user, GError **error)
+{
+  g_autoptr(GHashTable) state = mirror_state_new();
+  KernelAction actions[SIGNAL_COUNT];
+  guint64 brk = 0;
+  for (guint i = 0; i < process->threads->len; i++) {
+    MirrorThread *thread = process->threads->pdata[i];
+    if ((!counts || counts(thread, user)) && !read_thread(state, thread, i == 0, actions, &brk, error))
+      return NULL;
+  }
+  mirror_state_set(state, MIRROR_SECTION_SIGNALS, 0, g_bytes_new(actions, sizeof actions));
+  GBytes *misc = read_misc(process, brk, error);
+  if (!misc)
+    return NULL;
+  mirror_state_set(state, MIRROR_SECTION_MISC, 0, misc);
+  /* The device's are the truth: a change of them is the device's to make. */
+  if (process->primary)
+    mirror_state_set(state, MIRROR_SECTION_LIMITS, 0, read_limits(process));
+  GByteArray *packed = g_byte_array_new();
+  mirror_layout_pack(layout, packed);
+  mirror_state_set(state, MIRROR_SECTION_LAYOUT, 0, g_byte_array_free_to_bytes(packed));
+  packed = g_byte_array_new();
+  mirror_files_pack(files, packed);
+  mirror_state_set(state, MIRROR_SECTION_FILES, 0, g_byte_array_free_to_bytes(packed));
+  return g_steal_pointer(&state);
+}
+
+gboolean
+mirror_state_quiet_rseq(MirrorProcess *process, GError **error)
+{
+  for (guint i = 0; i < process->threads->len; i++) {
+    MirrorThread *thread = process->threads->pdata[i];
+    struct __ptrace_rseq_configuration area = {0};
+    if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, thread->tid, sizeof area, &area) < 0 || !area.rseq_abi_pointer)
+      continue;
+    const guint64 arguments[6] = {area.rseq_abi_pointer, area.rseq_abi_size, RSEQ_FLAG_UNREGISTER, area.signature};
+    gint64 result;
+    if (!mirror_inject_one(thread, SYS_rseq, arguments, &result, error))
+      return FALSE;
+    if (result < 0)
+      return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the program's restartable sequences cannot be switched off");
+    gint32 failed = RSEQ_CPU_ID_REGISTRATION_FAILED;
+    if (!mirror_memory_write(process, area.rseq_abi_pointer + offsetof(struct rseq, cpu_id), &failed, sizeof failed,
+                             error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+gboolean
+mirror_state_apply_limits(MirrorProcess *process, GBytes *bytes, GError **error)
+{
+  static const int noticed[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_STACK, RLIMIT_CORE};
+  gsize length;
+  const Limit *limits = g_bytes_get_data(bytes, &length);
+  if (length != RLIM_NLIMITS * sizeof *limits)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "resource limits of a wrong length");
+  for (gsize i = 0; i < G_N_ELEMENTS(noticed); i++) {
+    const Limit *wanted = &limits[noticed[i]];
+    struct rlimit limit, now;
+    if (prlimit(process->pid, noticed[i], NULL, &now) < 0)
+      continue;
+    limit.rlim_max = MIN(wanted->hard, now.rlim_max);
+    limit.rlim_cur = MIN(wanted->soft, limit.rlim_max);
+    prlimit(process->pid, noticed[i], &limit, NULL);
+  }
+  return TRUE;
+}
+
+/* ---- applying ---- */
+
+static gboolean
+check(gint64 result, const char *what, GError **error)
+{
+  if (result >= 0)
+    return TRUE;
+  errno = -result;
+  return doppel_error_errno(error, "%s", what);
+}
+
+gboolean
+mirror_state_apply_misc(MirrorProcess *process, GBytes *bytes, GError **error)
+{
+  gsize length;
+  const guint8 *data = g_bytes_get_data(bytes, &length);
+  MiscHead head;
+  if (length < sizeof head)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a process's state is cut short");
+  memcpy(&head, data, sizeof head);
+  if (length != sizeof head + head.directory_length || head.directory_length >= PATH_BYTES_MAX)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a working directory of a wrong length");
+  g_autofree char *directory = g_strndup((const char *)data + sizeof head, head.directory_length);
+  guint64 room = mirror_scratch_bytes(process);
+  MirrorCall calls[] = {{SYS_brk, {head.brk}}, {SYS_umask, {head.umask & 0777}}, {SYS_chdir, {room}}};
+  if (!mirror_memory_write(process, room, directory, head.directory_length + 1, error) ||
+      !mirror_inject(mirror_thread_leader(process), calls, G_N_ELEMENTS(calls), error))
+    return FALSE;
+  if ((guint64)calls[0].result != head.brk)
+    return doppel_error_set(error, DOPPEL_ERROR_MISMATCH,
+                            "the heap cannot be made to end at 0x%" G_GINT64_MODIFIER
+                            "x (it ends at 0x%" G_GINT64_MODIFIER "x): the kernels lay programs out differently",
+                            head.brk, (guint64)calls[0].result);
+  g_autofree char *what = g_strdup_printf("changing to the directory %s", directory);
+  return check(calls[2].result, what, error);
+}
+
+gboolean
+mirror_state_apply_signals(MirrorProcess *process, GBytes *former, GBytes *bytes, GError **error)
+{
+  gsize length, former_length = 0;
+  const KernelAction *actions = g_bytes_get_data(bytes, &length);
+  const KernelAction *old = former ? g_bytes_get_data(former, &former_length) : NULL;
+  if (length != SIGNAL_COUNT * sizeof *actions)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "signal actions of a wrong length");
+  if (former_length != length)
+    old = NULL;
+  guint64 room = mirror_scratch_bytes(process);
+  MirrorCall calls[SIGNAL_COUNT];
+  guint count = 0;
+  for (int signal = 1; signal <= SIGNAL_COUNT; signal++)
+    if (signal != SIGKILL && signal != SIGSTOP &&
+        (!old || memcmp(&old[signal - 1], &actions[signal - 1], sizeof *actions)))
+      calls[count++] = (MirrorCall){SYS_rt_sigaction, {signal, room + (signal - 1) * sizeof *actions, 0, 8}};
+  if (!count)
+    return TRUE;
+  if (!mirror_memory_write(process, room, actions, length, error) ||
+      !mirror_inject(mirror_thread_leader(process), calls, count, error))
+    return FALSE;
+  for (guint i = 0; i < count; i++)
+    if (!check(calls[i].result, "setting a signal's action", error))
+      return FALSE;
+  return TRUE;
+}
+
+static gboolean
+on_stack(const KernelStack *stack, guint64 sp)
+{
+  return sp > stack->sp && sp - stack->sp <= stack->size;
+}
+
+gboolean
+mirror_state_apply_thread(MirrorThread *thread, GBytes *bytes, GError **error)
+{
+  MirrorProcess *process = thread->process;
+  gsize length;
+  const guint8 *data = g_bytes_get_data(bytes, &length);
+  ThreadRest rest;
+  if (length != sizeof rest)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a thread's state of a wrong length");
+  memcpy(&rest, data, sizeof rest);
+  guint64 room = mirror_scratch_bytes(process);
+  if (!mirror_memory_write(process, room, &rest, sizeof rest, error))
+    return FALSE;
+  MirrorCall calls[] = {
+      {SYS_set_tid_address, {rest.tid_address}},
+      {rest.robust_length ? SYS_set_robust_list : SYS_gettid, {rest.robust_head, rest.robust_length}},
+      {SYS_prctl, {PR_SET_NAME, room + offsetof(ThreadRest, name)}},
+      {SYS_sigaltstack, {room + offsetof(ThreadRest, stack), 0}},
+  };
+  /* A stack cannot be named while it is stood on; the call is made from elsewhere. */
+  ArchRegisters *registers = mirror_thread_registers(thread, error);
+  if (!registers)
+    return FALSE;
+  guint64 sp = arch_sp(registers);
+  gboolean away = on_stack(&rest.stack, sp);
+  if (away)
+    arch_set_sp(registers, process->scratch + MIRROR_SCRATCH_CODE + 4096);
+  thread->registers_changed = TRUE;
+  gboolean done = mirror_inject(thread, calls, G_N_ELEMENTS(calls), error);
+  if (away)
+    arch_set_sp(&thread->registers, sp);
+  thread->registers_changed = TRUE;
+  if (!done || !check(calls[3].result, "setting the alternate signal stack", error))
+    return FALSE;
+  if (ptrace(PTRACE_SETSIGMASK, thread->tid, sizeof rest.mask, &rest.mask) < 0)
+    return doppel_error_errno(error, "setting the signal mask of thread %d", thread->tid);
+  return TRUE;
+}
+
+gboolean
+mirror_state_apply_registers(MirrorThread *thread, GBytes *bytes, GError **error)
+{
+  gsize length;
+  const guint8 *data = g_bytes_get_data(bytes, &length);
+  ArchRegisters *registers = mirror_thread_registers(thread, error);
+  if (!registers)
+    return FALSE;
+  if (length != registers->length)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "registers of a wrong length");
+  memcpy(registers->word, data, length);
+  thread->registers_changed = TRUE;
+  return TRUE;
+}
+
+gboolean
+mirror_state_apply_extended(MirrorThread *thread, GBytes *bytes, GError **error)
+{
+  gsize length;
+  const guint8 *data = g_bytes_get_data(bytes, &length);
+  return arch_extended_write(thread->tid, data, length, error);
+}
+
+gboolean
+mirror_state_has_pending(MirrorProcess *process)
+{
+  for (guint i = 0; i < process->threads->len; i++) {
+    MirrorThread *thread = process->threads->pdata[i];
+    siginfo_t info;
+    struct __ptrace_peeksiginfo_args own = {.off = 0, .flags = 0, .nr = 1};
+    if (ptrace(PTRACE_PEEKSIGINFO, thread->tid, &own, &info) > 0)
+      return TRUE;
+    if (i == 0) {
+      own.flags = PTRACE_PEEKSIGINFO_SHARED;
+      if (ptrace(PTRACE_PEEKSIGINFO, thread->tid, &own, &info) > 0)
+        return TRUE;
+    }
+  }
+  return FALSE;
+}

@@ -1,0 +1,58 @@
+/* The small state of a process (all but the contents of its memory) as named sections of bytes. Twins agree on a set of sections;
+ * a delta carries those that differ. What a section means is known to the file that reads and applies it. */
+#pragma once
+
+#include "mirror/files.h"
+#include "mirror/layout.h"
+
+typedef enum {
+  MIRROR_SECTION_LAYOUT = 1, /* mirror_layout_pack() */
+  MIRROR_SECTION_MISC,       /* brk, umask, working directory */
+  MIRROR_SECTION_SIGNALS,    /* 64 kernel sigactions */
+  MIRROR_SECTION_FILES,      /* mirror_files_pack() */
+  MIRROR_SECTION_LIMITS,     /* resource limits, in the order of their numbers */
+  MIRROR_SECTION_REGISTERS,  /* per thread, id is its own tid */
+  MIRROR_SECTION_EXTENDED,   /* per thread */
+  MIRROR_SECTION_THREAD,     /* per thread: mask, alternate stack, robust list, tid address, name */
+  MIRROR_SECTION_COUNT,
+} MirrorSectionKind;
+
+typedef struct {
+  guint32 kind, id;
+  GBytes *bytes; /* NULL: gone */
+} MirrorSection;
+
+typedef GHashTable MirrorState; /* key: kind << 32 | id → GBytes */
+MirrorState *mirror_state_new(void);
+static inline guint64
+mirror_section_key(guint32 kind, guint32 id)
+{
+  return (guint64)kind << 32 | id;
+}
+GBytes *mirror_state_get(const MirrorState *state, guint32 kind, guint32 id);
+void mirror_state_set(MirrorState *state, guint32 kind, guint32 id, GBytes *bytes); /* takes; NULL removes */
+/* Sections of `now` that differ from `agreed`, and those that are gone. */
+GPtrArray *mirror_state_difference(const MirrorState *agreed, const MirrorState *now);
+void mirror_section_free(MirrorSection *section);
+
+/* Reads the small state of a frozen process, files excepted (they are the caller's to read, each twin in its way). `layout` is the
+ * present one. Threads whose `user` mark says they are reserved are left out. */
+typedef gboolean (*MirrorThreadCounts)(const MirrorThread *thread, void *user);
+MirrorState *mirror_state_read(MirrorProcess *process, const MirrorLayout *layout, const MirrorFiles *files,
+                               MirrorThreadCounts counts, void *user, GError **error);
+
+/* rseq areas are written by the kernel at any time and mean nothing elsewhere: unregisters those of all threads, as glibc has it
+ * where the kernel knows no rseq (rseq(2), glibc's "The Restartable Sequences"). */
+gboolean mirror_state_quiet_rseq(MirrorProcess *process, GError **error);
+
+/* Applying sections. Each treats the bytes as hostile and changes only what differs from what the process has. */
+gboolean mirror_state_apply_misc(MirrorProcess *process, GBytes *bytes, GError **error);
+/* On the mirror only those limits that a program would notice there: not the device's on memory and time. */
+gboolean mirror_state_apply_limits(MirrorProcess *process, GBytes *bytes, GError **error);
+gboolean mirror_state_apply_signals(MirrorProcess *process, GBytes *former, GBytes *bytes, GError **error);
+gboolean mirror_state_apply_thread(MirrorThread *thread, GBytes *bytes, GError **error);
+gboolean mirror_state_apply_registers(MirrorThread *thread, GBytes *bytes, GError **error);
+gboolean mirror_state_apply_extended(MirrorThread *thread, GBytes *bytes, GError **error);
+
+/* Signals that wait, of the process and of each thread. */
+gboolean mirror_state_has_pending(MirrorProcess *process);

@@ -1,0 +1,379 @@
+#include "mirror/tracker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/error.h"
+#include "base/io.h"
+
+/* Not in the headers of the oldest kernel we build on (include/uapi/linux/fs.h, userfaultfd.h). */
+struct page_region_abi {
+  guint64 start, end, categories;
+};
+struct pm_scan_abi {
+  guint64 size, flags, start, end, walk_end, vec, vec_len, max_pages;
+  guint64 category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+#define SCAN_IOCTL _IOWR('f', 16, struct pm_scan_abi)
+enum { SCAN_WP_MATCHING = 1, SCAN_CHECK_WPASYNC = 2 };
+enum { IS_WRITTEN = 2, IS_FILE = 4, IS_PRESENT = 8, IS_SWAPPED = 16, IS_PFNZERO = 32 };
+enum { FEATURE_WP_UNPOPULATED = 1 << 13, FEATURE_WP_ASYNC = 1 << 15, USER_MODE_ONLY = 1 };
+
+/* Bits of an entry of /proc/PID/pagemap. */
+#define ENTRY_SOFT_DIRTY (1ull << 55)
+#define ENTRY_FILE       (1ull << 61)
+#define ENTRY_SWAPPED    (1ull << 62)
+#define ENTRY_PRESENT    (1ull << 63)
+
+struct MirrorTracker {
+  MirrorProcess *process;
+  MirrorTrack track;
+  int uffd;
+  guint64 page;
+  gboolean begun;     /* soft-dirty: the bits mean something */
+  GHashTable *hashes; /* hash: page address → PageHash */
+  GHashTable *seen;   /* hash: the table being made by the present scan */
+};
+
+typedef struct {
+  guint64 address;
+  XXH128_hash_t hash;
+} PageHash;
+
+static const char *const names[] = {"auto", "pagemap", "soft-dirty", "hash"};
+
+gboolean
+mirror_track_parse(const char *name, MirrorTrack *track)
+{
+  for (guint i = 0; i < G_N_ELEMENTS(names); i++)
+    if (strcmp(name, names[i]) == 0) {
+      *track = i;
+      return TRUE;
+    }
+  return FALSE;
+}
+
+const char *
+mirror_track_name(MirrorTrack track)
+{
+  return names[track];
+}
+
+MirrorTrack
+mirror_tracker_kind(const MirrorTracker *tracker)
+{
+  return tracker->track;
+}
+
+/* ---- what is common ---- */
+
+/* Only memory that can hold something of its own is looked at. What the mirror writes to a file through a mapping goes home with the
+ * files; what the primary writes must be in the mirror's mapping before the block. */
+static gboolean
+tracked(const MirrorTracker *tracker, const MirrorMapping *area)
+{
+  switch (area->kind) {
+  case MIRROR_MAP_FILE:
+    return (area->prot & PROT_WRITE) || area->path != NULL;
+  case MIRROR_MAP_SHARED_FILE:
+    return tracker->process->primary;
+  case MIRROR_MAP_FOREIGN:
+    return FALSE;
+  default:
+    return TRUE;
+  }
+}
+
+/* In a private mapping a page still shared with the file is not the process's own; elsewhere the file bit tells nothing. */
+static gboolean
+file_pages_are_clean(const MirrorMapping *area)
+{
+  return area->kind == MIRROR_MAP_FILE || area->kind == MIRROR_MAP_ANONYMOUS || area->kind == MIRROR_MAP_STACK;
+}
+
+static void
+emit(GArray *runs, guint64 start, guint64 end, MirrorRunKind kind)
+{
+  if (!runs || start >= end)
+    return;
+  MirrorRun *last = runs->len ? &g_array_index(runs, MirrorRun, runs->len - 1) : NULL;
+  if (last && last->kind == kind && last->address + last->length == start) {
+    last->length += end - start;
+    return;
+  }
+  MirrorRun run = {start, end - start, kind};
+  g_array_append_val(runs, run);
+}
+
+/* ---- pagemap ---- */
+
+static gboolean
+pagemap_start(MirrorTracker *tracker, GError **error)
+{
+  MirrorThread *leader = mirror_thread_leader(tracker->process);
+  const guint64 arguments[6] = {O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY};
+  gint64 remote;
+  if (!mirror_inject_one(leader, SYS_userfaultfd, arguments, &remote, error))
+    return FALSE;
+  if (remote < 0) {
+    errno = -remote;
+    return doppel_error_errno(error, "creating a userfaultfd");
+  }
+  /* Fetched and closed at once: the program never sees an extra descriptor. */
+  g_auto(Fd) pidfd = syscall(SYS_pidfd_open, tracker->process->pid, 0);
+  if (pidfd >= 0)
+    tracker->uffd = syscall(SYS_pidfd_getfd, pidfd, (int)remote, 0);
+  int saved = errno;
+  gint64 closed;
+  const guint64 closing[6] = {remote};
+  if (!mirror_inject_one(leader, SYS_close, closing, &closed, error))
+    return FALSE;
+  errno = saved;
+  if (tracker->uffd < 0)
+    return doppel_error_errno(error, "fetching the userfaultfd of process %d", tracker->process->pid);
+  struct uffdio_api api = {.api = UFFD_API, .features = FEATURE_WP_ASYNC | FEATURE_WP_UNPOPULATED};
+  if (ioctl(tracker->uffd, UFFDIO_API, &api) < 0)
+    return doppel_error_errno(error, "asking for asynchronous write protection");
+  struct pm_scan_abi probe = {.size = sizeof probe, .vec_len = 0};
+  if (ioctl(tracker->process->pagemap, SCAN_IOCTL, &probe) < 0 && errno == ENOTTY)
+    return doppel_error_errno(error, "PAGEMAP_SCAN");
+  return TRUE;
+}
+
+/* One scan of an area, whatever number of regions it has. FALSE with errno. */
+static gboolean
+pagemap_scan(MirrorTracker *tracker, const MirrorMapping *area, guint64 mask, gboolean reset, gboolean fresh, GArray *runs)
+{
+  static struct page_region_abi regions[2048];
+  guint64 clean_at = area->start; /* fresh: what lies between the regions is as the mapping began */
+  for (guint64 at = area->start; at < area->end;) {
+    struct pm_scan_abi scan = {.size = sizeof scan,
+                               .flags = reset ? SCAN_WP_MATCHING | SCAN_CHECK_WPASYNC : 0,
+                               .start = at,
+                               .end = area->end,
+                               .vec = (guintptr)regions,
+                               .vec_len = G_N_ELEMENTS(regions),
+                               .category_mask = mask,
+                               .return_mask = IS_WRITTEN | IS_FILE | IS_PRESENT | IS_SWAPPED | IS_PFNZERO};
+    int found = ioctl(tracker->process->pagemap, SCAN_IOCTL, &scan);
+    if (found < 0)
+      return FALSE;
+    for (int i = 0; i < found; i++) {
+      guint64 is = regions[i].categories;
+      gboolean there = (is & (IS_PRESENT | IS_SWAPPED)) && !(is & IS_PFNZERO);
+      if (there && (is & IS_FILE) && (file_pages_are_clean(area) || (fresh && area->kind == MIRROR_MAP_SHARED_FILE)))
+        there = FALSE;
+      if (!there && (fresh || area->kind == MIRROR_MAP_SHARED_FILE))
+        continue;
+      if (fresh && area->kind != MIRROR_MAP_SHARED_FILE)
+        emit(runs, clean_at, regions[i].start, MIRROR_RUN_HOLE);
+      emit(runs, regions[i].start, regions[i].end, there ? MIRROR_RUN_DATA : MIRROR_RUN_HOLE);
+      clean_at = regions[i].end;
+    }
+    at = scan.walk_end > at ? scan.walk_end : area->end;
+  }
+  if (fresh && area->kind != MIRROR_MAP_SHARED_FILE)
+    emit(runs, clean_at, area->end, MIRROR_RUN_HOLE);
+  return TRUE;
+}
+
+static gboolean
+pagemap_area(MirrorTracker *tracker, const MirrorMapping *area, GArray *runs, GError **error)
+{
+  if (pagemap_scan(tracker, area, IS_WRITTEN, TRUE, FALSE, runs))
+    return TRUE;
+  if (errno != EPERM)
+    return doppel_error_errno(error, "scanning the pages of process %d", tracker->process->pid);
+  /* Not registered: new, or moved here, or replaced since. */
+  struct uffdio_register registration = {.range = {area->start, area->end - area->start},
+                                         .mode = UFFDIO_REGISTER_MODE_WP};
+  if (ioctl(tracker->uffd, UFFDIO_REGISTER, &registration) < 0) {
+    /* A file opened for reading only and mapped shared: it can never be written through this. */
+    if (errno == EPERM && area->kind == MIRROR_MAP_FILE && !(area->prot & PROT_WRITE))
+      return TRUE;
+    return doppel_error_errno(error, "tracking the mapping at 0x%" G_GINT64_MODIFIER "x", area->start);
+  }
+  if (runs && area->kind == MIRROR_MAP_DETACHED)
+    emit(runs, area->start, area->end, MIRROR_RUN_DATA);
+  else if (runs && !pagemap_scan(tracker, area, 0, FALSE, TRUE, runs))
+    return doppel_error_errno(error, "scanning the pages of process %d", tracker->process->pid);
+  if (!pagemap_scan(tracker, area, IS_WRITTEN, TRUE, FALSE, NULL))
+    return doppel_error_errno(error, "write-protecting the mapping at 0x%" G_GINT64_MODIFIER "x", area->start);
+  return TRUE;
+}
+
+/* ---- soft-dirty and hash: both walk /proc/PID/pagemap ---- */
+
+static gboolean
+soft_dirty_clear(MirrorTracker *tracker)
+{
+  g_auto(Fd) fd = openat(tracker->process->directory, "clear_refs", O_WRONLY | O_CLOEXEC);
+  return fd >= 0 && write(fd, "4", 1) == 1;
+}
+
+/* Writing to clear_refs succeeds also where the bit is not compiled in: see whether a page of our own gets it. */
+static gboolean
+soft_dirty_works(void)
+{
+  guint64 entry = 0, page = sysconf(_SC_PAGESIZE);
+  g_auto(Fd) refs = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+  g_auto(Fd) map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  volatile guint8 *memory = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (refs < 0 || map < 0 || memory == MAP_FAILED)
+    return FALSE;
+  memory[0] = 1;
+  gboolean works = write(refs, "4", 1) == 1;
+  works = works && pread(map, &entry, 8, (guintptr)memory / page * 8) == 8 && !(entry & ENTRY_SOFT_DIRTY);
+  memory[0] = 2;
+  works = works && pread(map, &entry, 8, (guintptr)memory / page * 8) == 8 && (entry & ENTRY_SOFT_DIRTY);
+  munmap((void *)memory, page);
+  return works;
+}
+
+static gboolean
+hash_changed(MirrorTracker *tracker, guint64 address, gboolean *changed, GError **error)
+{
+  guint8 bytes[65536];
+  if (!mirror_memory_read(tracker->process, address, bytes, tracker->page, error))
+    return FALSE;
+  PageHash *now = g_new(PageHash, 1);
+  *now = (PageHash){address, XXH3_128bits(bytes, tracker->page)};
+  const PageHash *former = g_hash_table_lookup(tracker->hashes, &address);
+  *changed = !former || !XXH128_isEqual(former->hash, now->hash);
+  g_hash_table_add(tracker->seen, now);
+  return TRUE;
+}
+
+static gboolean
+entry_there(const MirrorMapping *area, guint64 entry)
+{
+  if (area->kind == MIRROR_MAP_SHARED_FILE)
+    return (entry & ENTRY_PRESENT) != 0;
+  return area->kind == MIRROR_MAP_DETACHED || ((entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) &&
+                                               !((entry & ENTRY_FILE) && file_pages_are_clean(area)));
+}
+
+static gboolean
+page_changed(MirrorTracker *tracker, const MirrorMapping *area, guint64 address, guint64 entry, GArray *runs,
+             GError **error)
+{
+  gboolean there = entry_there(area, entry), changed;
+  if (tracker->track == MIRROR_TRACK_SOFT_DIRTY)
+    changed = !tracker->begun || (entry & ENTRY_SOFT_DIRTY) || !there;
+  else if (there) {
+    if (!hash_changed(tracker, address, &changed, error))
+      return FALSE;
+  } else
+    changed = !tracker->begun || g_hash_table_contains(tracker->hashes, &address);
+  if (changed && (there || area->kind != MIRROR_MAP_SHARED_FILE))
+    emit(runs, address, address + tracker->page, there ? MIRROR_RUN_DATA : MIRROR_RUN_HOLE);
+  return TRUE;
+}
+
+static gboolean
+walk_area(MirrorTracker *tracker, const MirrorMapping *area, GArray *runs, GError **error)
+{
+  static guint64 entries[8192];
+  for (guint64 at = area->start; at < area->end;) {
+    gsize count = MIN(G_N_ELEMENTS(entries), (area->end - at) / tracker->page);
+    ssize_t got = pread(tracker->process->pagemap, entries, count * 8, at / tracker->page * 8);
+    if (got <= 0)
+      return doppel_error_errno(error, "reading the page map of process %d", tracker->process->pid);
+    for (gsize i = 0; i < (gsize)got / 8; i++, at += tracker->page)
+      if (!page_changed(tracker, area, at, entries[i], runs, error))
+        return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean
+walk_all(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GError **error)
+{
+  if (tracker->track == MIRROR_TRACK_HASH)
+    tracker->seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+  for (guint i = 0; i < layout->areas->len; i++) {
+    const MirrorMapping *area = &g_array_index(layout->areas, MirrorMapping, i);
+    if (tracked(tracker, area) && !walk_area(tracker, area, runs, error)) {
+      g_clear_pointer(&tracker->seen, g_hash_table_unref);
+      return FALSE;
+    }
+  }
+  if (tracker->track == MIRROR_TRACK_HASH) {
+    g_hash_table_unref(tracker->hashes);
+    tracker->hashes = g_steal_pointer(&tracker->seen);
+  } else if (!soft_dirty_clear(tracker))
+    return doppel_error_errno(error, "clearing the soft-dirty bits of process %d", tracker->process->pid);
+  tracker->begun = TRUE;
+  return TRUE;
+}
+
+/* ---- the interface ---- */
+
+static gboolean
+backend_start(MirrorTracker *tracker, MirrorTrack track, GError **error)
+{
+  tracker->track = track;
+  switch (track) {
+  case MIRROR_TRACK_PAGEMAP:
+    return pagemap_start(tracker, error);
+  case MIRROR_TRACK_SOFT_DIRTY:
+    if (!soft_dirty_works())
+      return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "this kernel has no soft-dirty bits");
+    return TRUE;
+  default:
+    return TRUE;
+  }
+}
+
+MirrorTracker *
+mirror_tracker_new(MirrorProcess *process, MirrorTrack track, GError **error)
+{
+  g_autoptr(MirrorTracker) tracker = g_new0(MirrorTracker, 1);
+  tracker->process = process;
+  tracker->uffd = -1;
+  tracker->page = sysconf(_SC_PAGESIZE);
+  tracker->hashes = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+  if (track != MIRROR_TRACK_AUTO) {
+    g_autoptr(GError) why = NULL;
+    if (!backend_start(tracker, track, &why)) {
+      doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "cannot track changed pages by %s: %s", mirror_track_name(track),
+                       why->message);
+      return NULL;
+    }
+    return g_steal_pointer(&tracker);
+  }
+  for (MirrorTrack each = MIRROR_TRACK_PAGEMAP; each < MIRROR_TRACK_HASH; each++)
+    if (backend_start(tracker, each, NULL))
+      return g_steal_pointer(&tracker);
+  return backend_start(tracker, MIRROR_TRACK_HASH, error) ? g_steal_pointer(&tracker) : NULL;
+}
+
+void
+mirror_tracker_free(MirrorTracker *tracker)
+{
+  if (!tracker)
+    return;
+  io_close(&tracker->uffd);
+  g_hash_table_unref(tracker->hashes);
+  g_free(tracker);
+}
+
+gboolean
+mirror_tracker_changed(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GError **error)
+{
+  if (tracker->track != MIRROR_TRACK_PAGEMAP)
+    return walk_all(tracker, layout, runs, error);
+  for (guint i = 0; i < layout->areas->len; i++) {
+    const MirrorMapping *area = &g_array_index(layout->areas, MirrorMapping, i);
+    if (tracked(tracker, area) && !pagemap_area(tracker, area, runs, error))
+      return FALSE;
+  }
+  return TRUE;
+}

@@ -1,0 +1,482 @@
+#include "mirror/twin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "base/error.h"
+
+MirrorTwin *
+mirror_twin_new(MirrorProcess *process, gboolean primary, MirrorTrack track, GError **error)
+{
+  g_autoptr(MirrorTwin) twin = g_new0(MirrorTwin, 1);
+  twin->process = process;
+  twin->primary = process->primary = primary;
+  twin->tracker = mirror_tracker_new(process, track, error);
+  return twin->tracker ? g_steal_pointer(&twin) : NULL;
+}
+
+void
+mirror_twin_free(MirrorTwin *twin)
+{
+  if (!twin)
+    return;
+  mirror_tracker_free(twin->tracker);
+  g_clear_pointer(&twin->agreed, g_hash_table_unref);
+  mirror_layout_free(twin->layout);
+  g_free(twin);
+}
+
+/* ---- capture ---- */
+
+static gboolean
+refuse_foreign(const MirrorLayout *layout, GError **error)
+{
+  for (guint i = 0; i < layout->mappings->len; i++) {
+    const MirrorMapping *mapping = &g_array_index(layout->mappings, MirrorMapping, i);
+    if (mapping->kind == MIRROR_MAP_FOREIGN)
+      return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                              "the program shares memory with others or a device (%s)", mapping->path);
+  }
+  return TRUE;
+}
+
+static gboolean
+read_runs(MirrorProcess *process, MirrorDelta *delta, GError **error)
+{
+  guint64 total = 0;
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    total += run->kind == MIRROR_RUN_DATA ? run->length : 0;
+  }
+  if (total > G_MAXUINT32 / 2)
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                            "%" G_GUINT64_FORMAT " MB of memory changed, more than one block may move", total >> 20);
+  g_byte_array_set_size(delta->data, total);
+  guint64 at = 0;
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    if (run->kind != MIRROR_RUN_DATA)
+      continue;
+    if (!mirror_memory_read(process, run->address, delta->data->data + at, run->length, error))
+      return FALSE;
+    at += run->length;
+  }
+  return TRUE;
+}
+
+MirrorDelta *
+mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GError **error)
+{
+  g_autoptr(MirrorDelta) delta = mirror_delta_new();
+  if (!mirror_state_quiet_rseq(twin->process, error))
+    return NULL;
+  MirrorLayout *layout = mirror_layout_read(twin->process, error);
+  if (!layout)
+    return NULL;
+  mirror_layout_free(twin->layout);
+  twin->layout = layout;
+  /* A mapping that a block made and left is only a file of the replica to the other side. */
+  if ((twin->primary && !refuse_foreign(layout, error)) ||
+      !mirror_tracker_changed(twin->tracker, layout, delta->runs, error) || !read_runs(twin->process, delta, error))
+    return NULL;
+  MirrorState *now = mirror_state_read(twin->process, layout, files, twin->counts, twin->user, error);
+  if (!now)
+    return NULL;
+  GBytes *limits = !twin->primary && twin->agreed ? mirror_state_get(twin->agreed, MIRROR_SECTION_LIMITS, 0) : NULL;
+  if (limits)
+    mirror_state_set(now, MIRROR_SECTION_LIMITS, 0, g_bytes_ref(limits));
+  g_ptr_array_unref(delta->sections);
+  delta->sections = mirror_state_difference(twin->agreed, now);
+  g_clear_pointer(&twin->agreed, g_hash_table_unref);
+  twin->agreed = now;
+  return g_steal_pointer(&delta);
+}
+
+/* ---- apply: mappings ---- */
+
+static gboolean
+overlaps(guint64 a_start, guint64 a_end, guint64 b_start, guint64 b_end)
+{
+  return a_start < b_end && b_start < a_end;
+}
+
+static gboolean
+call(MirrorProcess *process, gint64 nr, const guint64 arguments[6], gint64 *result, const char *what,
+     const MirrorMapping *mapping, GError **error)
+{
+  if (!mirror_inject_one(mirror_thread_leader(process), nr, arguments, result, error))
+    return FALSE;
+  if (*result >= 0 || *result < -4095)
+    return TRUE;
+  errno = -*result;
+  return doppel_error_errno(error, "%s %" G_GUINT64_FORMAT " KB at 0x%" G_GINT64_MODIFIER "x%s%s", what,
+                            (mapping->end - mapping->start) >> 10, mapping->start, mapping->path ? " of " : "",
+                            mapping->path ? mapping->path : "");
+}
+
+static gboolean
+open_mapped(MirrorProcess *process, const MirrorMapping *mapping, gint64 *fd, GError **error)
+{
+  guint64 room = mirror_scratch_bytes(process);
+  int flags = mapping->kind == MIRROR_MAP_SHARED_FILE ? O_RDWR : O_RDONLY;
+  const guint64 arguments[6] = {AT_FDCWD, room, flags | O_CLOEXEC};
+  return mirror_memory_write(process, room, mapping->path, strlen(mapping->path) + 1, error) &&
+         call(process, SYS_openat, arguments, fd, "opening, to map", mapping, error);
+}
+
+static gboolean
+make_mapping(MirrorProcess *process, const MirrorMapping *mapping, gboolean keep_others, GError **error)
+{
+  gint64 fd = -1, result;
+  gboolean file = mapping->kind == MIRROR_MAP_FILE || mapping->kind == MIRROR_MAP_SHARED_FILE;
+  guint64 flags = keep_others ? MAP_FIXED_NOREPLACE : MAP_FIXED;
+  flags |= mapping->kind == MIRROR_MAP_SHARED || mapping->kind == MIRROR_MAP_SHARED_FILE ? MAP_SHARED : MAP_PRIVATE;
+  flags |= file ? 0 : MAP_ANONYMOUS;
+  flags |= mapping->prot & PROT_WRITE ? 0 : MAP_NORESERVE;
+  if (file && !open_mapped(process, mapping, &fd, error))
+    return FALSE;
+  const guint64 arguments[6] = {mapping->start, mapping->end - mapping->start, mapping->prot, flags, fd, mapping->offset};
+  gboolean made = call(process, SYS_mmap, arguments, &result, "mapping", mapping, error);
+  if (fd >= 0) {
+    const guint64 closing[6] = {fd};
+    if (!mirror_inject_one(mirror_thread_leader(process), SYS_close, closing, &result, made ? error : NULL))
+      return FALSE;
+  }
+  return made;
+}
+
+static gboolean
+take_step(MirrorProcess *process, const MirrorStep *step, GError **error)
+{
+  const MirrorMapping *mapping = &step->mapping;
+  gint64 result;
+  guint64 arguments[6] = {mapping->start, mapping->end - mapping->start, mapping->prot};
+  switch (step->kind) {
+  case MIRROR_STEP_UNMAP:
+    return call(process, SYS_munmap, arguments, &result, "unmapping", mapping, error);
+  case MIRROR_STEP_PROTECT:
+    return call(process, SYS_mprotect, arguments, &result, "protecting", mapping, error);
+  case MIRROR_STEP_GROW_STACK: {
+    MirrorCall touch = {ARCH_BATCH_TOUCH, {mapping->start}};
+    return mirror_inject(mirror_thread_leader(process), &touch, 1, error);
+  }
+  case MIRROR_STEP_MAP:
+    return make_mapping(process, mapping, FALSE, error);
+  }
+  return TRUE;
+}
+
+static gboolean
+steps_sane(MirrorProcess *process, const GArray *steps, GError **error)
+{
+  for (guint i = 0; i < steps->len; i++) {
+    const MirrorMapping *mapping = &g_array_index(steps, MirrorStep, i).mapping;
+    if (overlaps(mapping->start, mapping->end, process->scratch, process->scratch + MIRROR_SCRATCH_SIZE))
+      return doppel_error_set(error, DOPPEL_ERROR_MISMATCH,
+                              "the program uses the addresses at 0x%" G_GINT64_MODIFIER "x that the engine works at",
+                              process->scratch);
+  }
+  return TRUE;
+}
+
+/* New mappings where nothing is now are what can fail for want of memory: they are made first, and taken back if one fails. */
+static gboolean
+make_new_first(MirrorTwin *twin, GArray *steps, GError **error)
+{
+  MirrorProcess *process = twin->process;
+  g_autoptr(GArray) made = g_array_new(FALSE, FALSE, sizeof(MirrorStep));
+  for (guint i = 0; i < steps->len; i++) {
+    MirrorStep *step = &g_array_index(steps, MirrorStep, i);
+    if (step->kind != MIRROR_STEP_MAP || mirror_layout_find(twin->layout, step->mapping.start) ||
+        mirror_layout_find(twin->layout, step->mapping.end - 1))
+      continue;
+    if (make_mapping(process, &step->mapping, TRUE, error)) {
+      g_array_append_val(made, *step);
+      step->kind = MIRROR_STEP_PROTECT; /* what is left of it does nothing */
+      continue;
+    }
+    for (guint k = 0; k < made->len; k++) {
+      MirrorStep back = g_array_index(made, MirrorStep, k);
+      back.kind = MIRROR_STEP_UNMAP;
+      take_step(process, &back, NULL);
+    }
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* ---- apply: memory ---- */
+
+static gboolean
+runs_sane(const MirrorTwin *twin, const MirrorDelta *delta, GError **error)
+{
+  guint64 bytes = 0, scratch = twin->process->scratch;
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    if (overlaps(run->address, run->address + run->length, scratch, scratch + MIRROR_SCRATCH_SIZE))
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "memory that is not the program's");
+    bytes += run->kind == MIRROR_RUN_DATA ? run->length : 0;
+  }
+  if (bytes != delta->data->len)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "runs of memory that do not fit their contents");
+  return TRUE;
+}
+
+static gboolean
+write_holes(MirrorProcess *process, const MirrorDelta *delta, GError **error)
+{
+  g_autoptr(GArray) calls = g_array_new(FALSE, TRUE, sizeof(MirrorCall));
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    MirrorCall hole = {SYS_madvise, {run->address, run->length, MADV_DONTNEED}};
+    if (run->kind == MIRROR_RUN_HOLE)
+      g_array_append_val(calls, hole);
+  }
+  if (!mirror_inject(mirror_thread_leader(process), (MirrorCall *)(void *)calls->data, calls->len, error))
+    return FALSE;
+  for (guint i = 0; i < calls->len; i++) {
+    const MirrorCall *hole = &g_array_index(calls, MirrorCall, i);
+    if (hole->result < 0) {
+      errno = -hole->result;
+      return doppel_error_errno(error, "emptying memory at 0x%" G_GINT64_MODIFIER "x", hole->argument[0]);
+    }
+  }
+  return TRUE;
+}
+
+static gboolean
+write_runs(MirrorProcess *process, const MirrorDelta *delta, GError **error)
+{
+  guint64 at = 0;
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    if (run->kind != MIRROR_RUN_DATA)
+      continue;
+    if (!mirror_memory_write(process, run->address, delta->data->data + at, run->length, error))
+      return FALSE;
+    at += run->length;
+  }
+  return write_holes(process, delta, error);
+}
+
+/* ---- apply: threads ---- */
+
+static gboolean
+threads_present(MirrorTwin *twin, const MirrorDelta *delta, GError **error)
+{
+  for (guint i = 0; i < delta->sections->len; i++) {
+    const MirrorSection *section = delta->sections->pdata[i];
+    if (section->kind != MIRROR_SECTION_REGISTERS || !section->bytes ||
+        mirror_thread_find_own(twin->process, section->id))
+      continue;
+    if (twin->primary)
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a thread %u that was never reserved", section->id);
+    if (twin->next_thread && !twin->next_thread(section->id, twin->next_user, error))
+      return FALSE;
+    MirrorThread *made = mirror_thread_create(twin->process, error);
+    if (!made)
+      return FALSE;
+    if (made->own_tid != (pid_t)section->id)
+      return doppel_error_set(error, DOPPEL_ERROR_MISMATCH, "a thread of the mirror got the id %d instead of %u",
+                              made->own_tid, section->id);
+  }
+  return TRUE;
+}
+
+static gboolean
+apply_threads(MirrorTwin *twin, const MirrorDelta *delta, GError **error)
+{
+  for (guint i = 0; i < delta->sections->len; i++) {
+    const MirrorSection *section = delta->sections->pdata[i];
+    if (section->kind < MIRROR_SECTION_REGISTERS)
+      continue;
+    MirrorThread *thread = mirror_thread_find_own(twin->process, section->id);
+    if (!section->bytes) {
+      if (section->kind == MIRROR_SECTION_REGISTERS && thread && !mirror_thread_end(thread, error))
+        return FALSE;
+      continue;
+    }
+    if (!thread)
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "state of a thread %u that does not exist", section->id);
+    gboolean done = section->kind == MIRROR_SECTION_EXTENDED ? mirror_state_apply_extended(thread, section->bytes, error)
+                    : section->kind == MIRROR_SECTION_THREAD ? mirror_state_apply_thread(thread, section->bytes, error)
+                                                             : TRUE;
+    if (!done)
+      return FALSE;
+  }
+  /* Last, since every injection puts back what was there before it. */
+  for (guint i = 0; i < delta->sections->len; i++) {
+    const MirrorSection *section = delta->sections->pdata[i];
+    MirrorThread *thread = mirror_thread_find_own(twin->process, section->id);
+    if (section->kind == MIRROR_SECTION_REGISTERS && section->bytes && thread &&
+        !mirror_state_apply_registers(thread, section->bytes, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+/* ---- apply ---- */
+
+typedef struct {
+  MirrorLayout *layout; /* NULL: as it is */
+  MirrorFiles *files;   /* NULL: as they are */
+  GArray *steps;
+} Plan;
+
+static void
+plan_clear(Plan *plan)
+{
+  mirror_layout_free(plan->layout);
+  g_clear_pointer(&plan->files, g_ptr_array_unref);
+  g_clear_pointer(&plan->steps, g_array_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Plan, plan_clear)
+
+static gboolean
+make_plan(MirrorTwin *twin, const MirrorDelta *delta, Plan *plan, GError **error)
+{
+  const MirrorSection *layout = mirror_delta_section(delta, MIRROR_SECTION_LAYOUT, 0);
+  const MirrorSection *files = mirror_delta_section(delta, MIRROR_SECTION_FILES, 0);
+  gsize length;
+  const guint8 *bytes;
+  if (!runs_sane(twin, delta, error))
+    return FALSE;
+  if (files && files->bytes) {
+    bytes = g_bytes_get_data(files->bytes, &length);
+    if (!(plan->files = mirror_files_unpack(bytes, length, error)))
+      return FALSE;
+  }
+  if (!layout || !layout->bytes)
+    return TRUE;
+  bytes = g_bytes_get_data(layout->bytes, &length);
+  if (!(plan->layout = mirror_layout_unpack(bytes, length, error)))
+    return FALSE;
+  return TRUE;
+}
+
+static gboolean
+refresh_layout(MirrorTwin *twin, GError **error)
+{
+  MirrorLayout *now = mirror_layout_read(twin->process, error);
+  if (!now)
+    return FALSE;
+  mirror_layout_free(twin->layout);
+  twin->layout = now;
+  return TRUE;
+}
+
+static gboolean
+apply_sections(MirrorTwin *twin, const MirrorDelta *delta, const Plan *plan, GError **error)
+{
+  const MirrorSection *signals = mirror_delta_section(delta, MIRROR_SECTION_SIGNALS, 0);
+  if (plan->files && !(twin->primary ? mirror_files_apply_primary(twin->process, plan->files, error)
+                                     : mirror_files_apply_mirror(twin->process, plan->files, error)))
+    return FALSE;
+  const MirrorSection *limits = mirror_delta_section(delta, MIRROR_SECTION_LIMITS, 0);
+  if (limits && limits->bytes && !twin->primary && !mirror_state_apply_limits(twin->process, limits->bytes, error))
+    return FALSE;
+  GBytes *former = twin->agreed ? mirror_state_get(twin->agreed, MIRROR_SECTION_SIGNALS, 0) : NULL;
+  if (signals && signals->bytes && !mirror_state_apply_signals(twin->process, former, signals->bytes, error))
+    return FALSE;
+  return apply_threads(twin, delta, error);
+}
+
+static void
+agree(MirrorTwin *twin, const MirrorDelta *delta)
+{
+  if (!twin->agreed)
+    twin->agreed = mirror_state_new();
+  for (guint i = 0; i < delta->sections->len; i++) {
+    const MirrorSection *section = delta->sections->pdata[i];
+    mirror_state_set(twin->agreed, section->kind, section->id, section->bytes ? g_bytes_ref(section->bytes) : NULL);
+  }
+}
+
+gboolean
+mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, GError **error)
+{
+  g_auto(Plan) plan = {0};
+  MirrorProcess *process = twin->process;
+  const MirrorSection *misc = mirror_delta_section(delta, MIRROR_SECTION_MISC, 0);
+  *begun = FALSE;
+  if (!make_plan(twin, delta, &plan, error))
+    return FALSE;
+  if (plan.layout || !twin->layout) {
+    if (!refresh_layout(twin, error))
+      return FALSE;
+  }
+  if (plan.layout) {
+    g_autoptr(GArray) first = mirror_layout_steps(twin->layout, plan.layout);
+    if (!steps_sane(process, first, error))
+      return FALSE;
+  }
+  if (!threads_present(twin, delta, error))
+    return FALSE;
+  if (misc && misc->bytes) {
+    if (!mirror_state_apply_misc(process, misc->bytes, error) || (plan.layout && !refresh_layout(twin, error)))
+      return FALSE;
+  }
+  if (plan.layout) {
+    plan.steps = mirror_layout_steps(twin->layout, plan.layout);
+    if (twin->primary && !make_new_first(twin, plan.steps, error))
+      return FALSE;
+  }
+  *begun = TRUE;
+  for (guint i = 0; plan.steps && i < plan.steps->len; i++)
+    if (!take_step(process, &g_array_index(plan.steps, MirrorStep, i), error))
+      return FALSE;
+  if (!write_runs(process, delta, error) || !apply_sections(twin, delta, &plan, error) ||
+      (plan.layout && !refresh_layout(twin, error)))
+    return FALSE;
+  agree(twin, delta);
+  /* Both sides are equal now: what was written to make them so is no change. */
+  return mirror_tracker_changed(twin->tracker, twin->layout, NULL, error);
+}
+
+/* ---- digest ---- */
+
+static gboolean
+digest_memory(MirrorTwin *twin, crypto_generichash_state *hash, GError **error)
+{
+  static guint8 page[4096], zeros[4096];
+  for (guint i = 0; i < twin->layout->mappings->len; i++) {
+    const MirrorMapping *mapping = &g_array_index(twin->layout->mappings, MirrorMapping, i);
+    if (!(mapping->prot & PROT_READ) || mapping->kind > MIRROR_MAP_SHARED)
+      continue;
+    for (guint64 at = mapping->start; at < mapping->end; at += sizeof page) {
+      /* Past a mapped file's end there is nothing to read on either side. */
+      if (!mirror_memory_read(twin->process, at, page, sizeof page, NULL) || memcmp(page, zeros, sizeof page) == 0)
+        continue;
+      crypto_generichash_update(hash, (guint8 *)&at, sizeof at);
+      crypto_generichash_update(hash, page, sizeof page);
+    }
+  }
+  return TRUE;
+}
+
+GBytes *
+mirror_twin_digest(MirrorTwin *twin, GError **error)
+{
+  crypto_generichash_state hash;
+  guint8 digest[32];
+  crypto_generichash_init(&hash, NULL, 0, sizeof digest);
+  if (!twin->layout || !twin->agreed) {
+    doppel_error_set(error, DOPPEL_ERROR_FAILED, "nothing was agreed on yet");
+    return NULL;
+  }
+  if (!digest_memory(twin, &hash, error))
+    return NULL;
+  for (guint32 kind = MIRROR_SECTION_LAYOUT; kind <= MIRROR_SECTION_FILES; kind++) {
+    GBytes *bytes = mirror_state_get(twin->agreed, kind, 0);
+    gsize length;
+    const guint8 *data = bytes ? g_bytes_get_data(bytes, &length) : NULL;
+    if (data && kind != MIRROR_SECTION_FILES) /* pins are renumbered when they come home */
+      crypto_generichash_update(&hash, data, length);
+  }
+  crypto_generichash_final(&hash, digest, sizeof digest);
+  return g_bytes_new(digest, sizeof digest);
+}

@@ -1,0 +1,40 @@
+/* One side's half of a pair of twins: a frozen process, what it agreed on with the other side, and its delta. The verbs are those
+ * of src/replica: capture, apply. */
+#pragma once
+
+#include "mirror/delta.h"
+
+typedef struct {
+  MirrorProcess *process;
+  MirrorTracker *tracker;
+  MirrorState *agreed; /* what both sides have; NULL before the first delta */
+  MirrorLayout *layout; /* the process's own at the last capture or apply */
+  gboolean primary;
+  MirrorThreadCounts counts; /* which threads are the program's; NULL: all */
+  void *user;
+  /* Mirror: sees to it that the next thread gets this id (the mirror itself has not the right to choose). */
+  gboolean (*next_thread)(pid_t own_tid, void *user, GError **error);
+  void *next_user;
+} MirrorTwin;
+
+/* The process must be stopped, with its scratch made. */
+MirrorTwin *mirror_twin_new(MirrorProcess *process, gboolean primary, MirrorTrack track, GError **error);
+void mirror_twin_free(MirrorTwin *twin); /* not the process */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorTwin, mirror_twin_free)
+
+/* What changed since the twins agreed; from now on they agree on what it says. UNSUPPORTED where the process has what cannot be
+ * mirrored. All threads must be stopped. */
+MirrorDelta *mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GError **error);
+
+/* Makes the process what the delta says. On the primary nothing is changed unless all that can be foreseen to fail has been done: an error
+ * with *begun FALSE left it as it was; with *begun TRUE it cannot go on. Descriptors are applied too. Threads the process lacks
+ * are created (mirror) or must be there (primary, reserved before); those it has too many end. */
+gboolean mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, GError **error);
+
+/* A digest of all that both twins must have alike: memory, registers, small state. For checks (`--check`). */
+GBytes *mirror_twin_digest(MirrorTwin *twin, GError **error);
+
+/* Creates a thread in a stopped process; it stays stopped where it was born. */
+MirrorThread *mirror_thread_create(MirrorProcess *process, GError **error);
+/* Ends one thread of a stopped process without a trace in its memory. */
+gboolean mirror_thread_end(MirrorThread *thread, GError **error);

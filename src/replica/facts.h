@@ -1,0 +1,90 @@
+/* What is at a path: everything that lstat(2) and its kin say, comparable between two machines.
+ *
+ * The device tells its facts to the clone before a block uses a path, and a delta carries the facts of what
+ * it changes. */
+#pragma once
+
+#include <glib.h>
+#include <sys/stat.h>
+
+#include "replica/hashes.h"
+
+typedef enum {
+  REPLICA_ABSENT,
+  REPLICA_FILE,
+  REPLICA_DIRECTORY,
+  REPLICA_SYMLINK,
+  REPLICA_FIFO,
+  REPLICA_SOCKET,
+  REPLICA_CHARACTER_DEVICE,
+  REPLICA_BLOCK_DEVICE,
+} ReplicaType;
+
+typedef struct {
+  ReplicaType type;
+  guint32 mode; /* permission bits, 07777 */
+  guint32 uid, gid;
+  guint64 size; /* bytes, of files; 0 otherwise */
+  gint64 mtime_ns;
+  guint64 rdev; /* of devices */
+  guint32 nlink;
+  char *target;    /* of symbolic links */
+  GBytes *xattrs;  /* see xattrs.h; NULL: none */
+  gboolean pseudo; /* on a file system that the kernel makes up: proc, sysfs, ... */
+  gboolean hashed; /* `hash` is known */
+  guint8 hash[REPLICA_HASH_SIZE];
+  /* Of this machine only, never sent. */
+  guint64 dev, ino;
+  gint64 ctime_ns;
+} ReplicaFacts;
+
+void replica_facts_clear(ReplicaFacts *facts);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ReplicaFacts, replica_facts_clear)
+
+/* Makes `to` (empty or cleared) a copy of its own. */
+void replica_facts_copy(ReplicaFacts *to, const ReplicaFacts *from);
+
+enum {
+  REPLICA_READ_FOLLOW = 1, /* symbolic links on the way (never the last) are followed, inside the root */
+  REPLICA_READ_HASH = 2,   /* the content of a file too */
+  REPLICA_READ_PSEUDO = 4, /* say whether it is on a pseudo file system */
+};
+
+/* Fills `facts` (which need not be initialised) with what is at `path` below `root`. `hashes` may be NULL. 0,
+ * or an errno: then `facts` is empty, its type REPLICA_ABSENT. EAGAIN: the file kept changing while it was
+ * read. */
+int replica_facts_read(int root, const char *path, guint flags, ReplicaHashes *hashes, ReplicaFacts *facts);
+
+/* The same for one name in a directory. */
+int replica_facts_read_at(int directory, const char *name, guint flags, ReplicaHashes *hashes,
+                          ReplicaFacts *facts);
+
+enum {
+  REPLICA_FACT_TYPE = 1 << 0,
+  REPLICA_FACT_MODE = 1 << 1, /* but of symbolic links */
+  REPLICA_FACT_OWNER = 1 << 2,
+  REPLICA_FACT_SIZE = 1 << 3, /* of files; in a delta: the content */
+  REPLICA_FACT_MTIME = 1 << 4,
+  REPLICA_FACT_RDEV = 1 << 5, /* of devices */
+  REPLICA_FACT_TARGET = 1 << 6,
+  REPLICA_FACT_XATTRS = 1 << 7,
+  REPLICA_FACT_HASH = 1 << 8,  /* where both are known */
+  REPLICA_FACT_INODE = 1 << 9, /* dev, ino, ctime: of two readings on one machine */
+  REPLICA_FACT_METADATA = REPLICA_FACT_MODE | REPLICA_FACT_OWNER | REPLICA_FACT_MTIME | REPLICA_FACT_XATTRS,
+  REPLICA_FACT_ALL = (1 << 9) - 1,
+};
+
+/* Which of the facts in `what` differ: 0 when all are equal. */
+guint replica_facts_differ(const ReplicaFacts *a, const ReplicaFacts *b, guint what);
+gboolean replica_facts_equal(const ReplicaFacts *a, const ReplicaFacts *b, guint what);
+
+/* Whether a change of the file after `read_ns` (CLOCK_REALTIME) could have left its ctime as it is here: the
+ * clock of a file system ticks coarsely. What was learnt about such a file must not be remembered by its
+ * times. */
+gboolean replica_facts_racy(const ReplicaFacts *facts, gint64 read_ns);
+
+/* Sets on `name` in `directory` what `what` selects of METADATA: owner, attributes, mode, times, in the order
+ * in which none undoes another. Never follows a symbolic link. 0, or an errno. */
+int replica_facts_set(int directory, const char *name, const ReplicaFacts *facts, guint what);
+
+gint64 replica_now_ns(void); /* CLOCK_REALTIME */

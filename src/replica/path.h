@@ -1,0 +1,33 @@
+/* Paths below a root directory: which are acceptable, and how one is reached without leaving the root.
+ *
+ * A path of a replica is relative, without "", "." or ".." as a component; the root itself is "". */
+#pragma once
+
+#include <glib.h>
+
+#define REPLICA_PATH_MAX 4096 /* bytes, the NUL included: the kernel's PATH_MAX */
+#define REPLICA_NAME_MAX 255  /* bytes of one component: the kernel's NAME_MAX */
+
+/* Whether `path`, `length` bytes from outside, is such a path. The root is only acceptable where a caller
+ * says so itself. */
+gboolean replica_path_valid(const char *path, gsize length);
+
+/* Opens (O_PATH) the directory that holds the last component of `path` and points *name at that component;
+ * for the root itself opens the root, and the name is ".". With `follow`, symbolic links on the way are
+ * followed, inside the root as after a chroot; without, one on the way is ELOOP. Never leaves the root
+ * (openat2(2)). A descriptor, or -1 with errno. */
+int replica_path_open_parent(int root, const char *path, gboolean follow, const char **name);
+
+/* Opens the last component itself, never through a symbolic link, parents as above without `follow`. A
+ * descriptor, or -1. */
+int replica_path_open(int root, const char *path, int flags);
+
+/* The name by which procfs reaches `name` in the directory `dirfd`, for calls that have no *at() form. */
+#define REPLICA_PROC_MAX (REPLICA_NAME_MAX + 64)
+void replica_path_proc(char proc[static REPLICA_PROC_MAX], int dirfd, const char *name);
+
+/* The path of the directory that holds `path` ("" for one at the top). */
+char *replica_path_parent(const char *path);
+
+/* `directory`/`name`, either part possibly "". */
+char *replica_path_join(const char *directory, const char *name);
