@@ -1,8 +1,11 @@
 /* What a link costs beyond TLS: a ping-pong between two processes over loopback, with GnuTLS alone and with a
- * link, the same sizes, ciphers and keys. The link's figure includes what a real owner pays: poll(), framing,
- * the copy that is kept for re-sending, acknowledgements. */
+ * link, the same sizes, ciphers and keys. Both processes share one processor, which is steady: what is
+ * measured is work. With
+ * --apart each has its own, and waking the other processor up is most of it. The link's figure includes what
+ * a real owner pays: poll(), framing, the copy that is kept for re-sending, acknowledgements. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +28,8 @@ typedef struct {
 } Figure;
 
 static int rounds = 4000;
-static gboolean json;
+static gboolean json, apart;
+static cpu_set_t allowed;
 static IdentityKey *keys[2];
 static guint8 payload[LARGEST];
 
@@ -53,6 +57,32 @@ listen_loopback(struct sockaddr_in *address)
       getsockname(fd, (struct sockaddr *)address, &length) < 0)
     g_error("cannot listen on loopback: %s", g_strerror(errno));
   return fd;
+}
+
+/* The two processes: the one that measures is the first. */
+static void
+pin(int process)
+{
+  cpu_set_t one;
+  if (CPU_COUNT(&allowed) < 2)
+    return;
+  int wanted = apart ? process : 0;
+  CPU_ZERO(&one);
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+    if (CPU_ISSET(cpu, &allowed) && wanted-- == 0)
+      CPU_SET(cpu, &one);
+  sched_setaffinity(0, sizeof one, &one);
+}
+
+static pid_t
+fork_peer(void)
+{
+  pid_t child = fork();
+  if (child < 0)
+    g_error("cannot start a second process: %s", g_strerror(errno));
+  if (child == 0)
+    pin(1);
+  return child;
 }
 
 /* GnuTLS alone: blocking sockets, its own transport functions. */
@@ -103,7 +133,7 @@ bare_measure(Figure *figures)
 {
   struct sockaddr_in address;
   int listener = listen_loopback(&address);
-  pid_t child = fork();
+  pid_t child = fork_peer();
   if (child == 0) {
     LinkTls *tls = link_tls_new(keys[1], identity_key_public(keys[0]), NULL);
     gnutls_session_t session = bare_open(tls, accept(listener, NULL, NULL), TRUE);
@@ -204,7 +234,7 @@ tls_measure(Figure *figures, double *throughput)
 {
   struct sockaddr_in address;
   int listener = listen_loopback(&address);
-  pid_t child = fork();
+  pid_t child = fork_peer();
   if (child == 0) {
     GError *error = NULL;
     LinkPreamble preamble;
@@ -237,7 +267,7 @@ local_measure(Figure *figures, double *throughput)
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     g_error("socketpair: %s", g_strerror(errno));
-  pid_t child = fork();
+  pid_t child = fork_peer();
   if (child == 0) {
     close(ends[0]);
     echo(link_new_local(ends[1]));
@@ -254,7 +284,7 @@ local_measure(Figure *figures, double *throughput)
 static void
 print_json(const Figure *bare, const Figure *tls, const Figure *local, double tls_mbs, double local_mbs)
 {
-  printf("{\"rounds\": %d, \"pingpong_us\": [", rounds);
+  printf("{\"rounds\": %d, \"processors\": %d, \"pingpong_us\": [", rounds, apart ? 2 : 1);
   for (gsize s = 0; s < SIZES; s++)
     printf("%s\n  {\"bytes\": %zu, \"gnutls\": {\"median\": %.2f, \"q1\": %.2f, \"q3\": %.2f}, "
            "\"link\": {\"median\": %.2f, \"q1\": %.2f, \"q3\": %.2f}, "
@@ -267,7 +297,8 @@ print_json(const Figure *bare, const Figure *tls, const Figure *local, double tl
 static void
 print_table(const Figure *bare, const Figure *tls, const Figure *local, double tls_mbs, double local_mbs)
 {
-  printf("Ping-pong between two processes, microseconds: median (quartiles) of %d\n\n", rounds);
+  printf("Ping-pong between two processes on %s, microseconds: median (quartiles) of %d\n\n",
+         apart ? "two processors" : "one processor", rounds);
   printf("%8s  %-24s %-24s %-7s %-24s\n", "bytes", "GnuTLS alone", "link", "ratio", "local link");
   for (gsize s = 0; s < SIZES; s++) {
     const Figure *row[] = {&bare[s], &tls[s], &local[s]};
@@ -285,6 +316,7 @@ main(int argc, char **argv)
 {
   GOptionEntry entries[] = {
       {"json", 0, 0, G_OPTION_ARG_NONE, &json, "Print JSON", NULL},
+      {"apart", 0, 0, G_OPTION_ARG_NONE, &apart, "A processor for each process", NULL},
       {"rounds", 0, 0, G_OPTION_ARG_INT, &rounds, "Round trips per size (4000)", "N"},
       {NULL},
   };
@@ -298,6 +330,8 @@ main(int argc, char **argv)
   signal(SIGPIPE, SIG_IGN);
   for (int i = 0; i < 2; i++)
     keys[i] = identity_key_generate();
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
+    pin(0);
   Figure bare[SIZES], tls[SIZES], local[SIZES];
   double tls_mbs, local_mbs;
   bare_measure(bare);

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -47,10 +48,12 @@ class Demo:
     def run_rig(self):
         """This file again as the device's command, under the rig; its measurements."""
         host = [self.doppeld, "serve", "--root", "/", "--state", str(self.work / "host"), "--listen", f"10.77.0.2:{PORT}"]
-        command = [self.rig, "exec", "--profile", LINK, "--device-cpu", DEVICE_CPU, "--host-command", "exec " + " ".join(host),
-                   "--host-port", str(PORT), "--", sys.executable, __file__, "--build", str(pathlib.Path(self.doppel).parents[2]),
+        command = [self.rig, "exec", "--profile", LINK, "--device-cpu", DEVICE_CPU, "--host-command", "exec " + shlex.join(host) + " >host.log 2>&1",
+                   "--host-port", str(PORT), "--", sys.executable, os.path.abspath(__file__), "--build", str(pathlib.Path(self.doppel).parents[2]),
                    "--on-device", str(self.work)]
-        subprocess.run(command, env=self.environment(), check=True)
+        done = subprocess.run(command, cwd=self.work, env=self.environment(), check=False)
+        if done.returncode != 0:
+            sys.exit(f"the demo did not get to its end; the host said:\n{(self.work / 'host.log').read_text()}")
         return json.loads((self.work / "results.json").read_text())
 
     def measure(self, title, prefix, stats=None):
@@ -67,8 +70,8 @@ class Demo:
 
     def pair(self):
         invitation = subprocess.run([self.doppeld, "invite", "--state", str(self.work / "host"), "--address", f"10.77.0.2:{PORT}"],
-                                    stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]
-        subprocess.run([self.doppel, "pair", "--name", "host", invitation], env=self.environment(), check=True)
+                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout.split()[-1]
+        subprocess.run([self.doppel, "pair", "--name", "host", invitation], env=self.environment(), stdout=subprocess.DEVNULL, check=True)
 
     def on_device(self):
         self.pair()

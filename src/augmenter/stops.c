@@ -31,6 +31,8 @@ augmenter_signal(Augmenter *augmenter, const Doppel__Engine__Signal *signal, GEr
   if (signal->block != augmenter->block || augmenter->phase != MIRROR_RUNNING)
     return TRUE;
   augmenter->signals_seen++;
+  if (!ENGINE_SEND(augmenter->link, SIGNAL, signal, (Doppel__Engine__Signal *)signal, error))
+    return FALSE; /* back as it came: it is here */
   g_array_append_val(augmenter->signals, queued);
   MirrorThread *thread = queued.own_tid ? mirror_thread_find_own(augmenter->process, queued.own_tid) : NULL;
   if (thread)

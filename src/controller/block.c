@@ -129,6 +129,9 @@ on_message(Controller *controller, EngineMessage *message, GError **error)
     return pins_cancel(controller, message->cancel_forward->id, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_OUTPUT:
     return pins_output(controller, message->output, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_SIGNAL:
+    controller->signal_deadline_ns = 0; /* it has reached the mirror, which dies of it or does not */
+    return TRUE;
   case DOPPEL__ENGINE__MESSAGE__KIND_NEED_THREADS:
     return pins_threads(controller, message->need_threads->count, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_ASK_PATHS:

@@ -244,9 +244,13 @@ static gboolean
 begin(Controller *controller, GError **error)
 {
   MirrorThread *leader = mirror_thread_leader(controller->process);
-  if (controller->options->whole && controller->options->place != RUN_PLACE_DEVICE &&
-      controller_block(controller, leader, G_MAXUINT64, 0, NULL))
-    return controller->exited || controller_resume_all(controller, error);
+  if (controller->whole) {
+    controller->whole->calls = 1;
+    if (controller->options->place != RUN_PLACE_DEVICE &&
+        controller_block(controller, leader, G_MAXUINT64, 0, controller->whole))
+      return controller->exited || controller_resume_all(controller, error);
+    controller->whole->local = 1;
+  }
   return controller->exited || controller_resume(controller, leader, error);
 }
 

@@ -67,6 +67,7 @@ typedef struct Controller {
   sigset_t former_mask;
   guint64 inherited;    /* bit n: descriptor n came with us */
   GPtrArray *functions;
+  Function *whole; /* --whole: stands for all of the program */
   GPtrArray *modules; /* SymbolFile, opened so far */
   GHashTable *module_paths;
   guint64 loader_hook; /* address; 0: none */

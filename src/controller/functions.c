@@ -12,7 +12,7 @@
 void
 function_free(Function *function)
 {
-  symbols_query_free(function->query);
+  g_clear_pointer(&function->query, symbols_query_free);
   g_array_unref(function->addresses);
   g_hash_table_unref(function->reasons);
   g_free(function->text);
@@ -27,14 +27,10 @@ function_reason(Function *function, const char *reason)
 }
 
 static Function *
-function_new(const char *text, GError **error)
+function_new(const char *text)
 {
-  SymbolQuery *query = symbols_query_parse(text, error);
-  if (!query)
-    return NULL;
   Function *function = g_new0(Function, 1);
   function->text = g_strdup(text);
-  function->query = query;
   function->addresses = g_array_new(FALSE, FALSE, sizeof(guint64));
   function->reasons = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
   return function;
@@ -77,14 +73,20 @@ gboolean
 functions_prepare(Controller *controller, GError **error)
 {
   char **texts = controller->options->functions;
+  if (controller->options->whole) {
+    controller->whole = function_new("(whole program)");
+    g_ptr_array_add(controller->functions, controller->whole);
+    return TRUE;
+  }
   if (!texts || !*texts)
     return TRUE;
   g_autoptr(GPtrArray) files = open_link_map(controller->program, error);
   for (; *texts; texts++) {
-    Function *function = function_new(*texts, error);
-    if (!function)
-      return FALSE;
+    Function *function = function_new(*texts);
     g_ptr_array_add(controller->functions, function);
+    function->query = symbols_query_parse(*texts, error);
+    if (!function->query)
+      return FALSE;
     /* A script's interpreter is not looked into before it runs. */
     if (files->len && !check_named(files, function->query, error))
       return FALSE;

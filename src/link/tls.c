@@ -7,7 +7,7 @@
 
 #define HANDSHAKE_MESSAGE_MAX 8192
 
-/* One version, one group, one signature; a cipher for processors with AES and one for those without. */
+/* One version, one group, one signature; the first cipher that the client has, too. */
 #define PRIORITY                                                                                             \
   "NONE:+VERS-TLS1.3:+GROUP-X25519:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:+AEAD:"                      \
   "+SIGN-EDDSA-ED25519:+CTYPE-CLI-RAWPK:+CTYPE-SRV-RAWPK"

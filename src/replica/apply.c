@@ -172,28 +172,49 @@ replica_apply_conflicts(const ReplicaApply *apply)
   return apply->transaction.conflicts;
 }
 
-gboolean
-replica_apply_commit(ReplicaApply *apply, GError **error)
+/* Makes the changes, so that they can still be taken back. */
+static gboolean
+run(ReplicaApply *apply, GError **error)
 {
   if (!apply->ready || apply->failed || apply->committed)
     return doppel_error_set(error, DOPPEL_ERROR_FAILED, "the changes of files are not complete");
   ReplicaJournal *journal = apply->transaction.journal;
-  g_autoptr(GError) why = NULL;
-  if (!journal || replica_journal_run(journal, apply->root, &why)) {
-    apply->committed = TRUE;
-    if (journal)
-      replica_journal_commit(journal, apply->root);
-    return TRUE;
-  }
-  apply->failed = TRUE;
+  return !journal || replica_journal_run(journal, apply->root, error);
+}
+
+static void
+take_back(ReplicaApply *apply, GError **error)
+{
   g_autoptr(GError) stuck = NULL;
-  if (replica_journal_undo(journal, apply->root, &stuck))
-    g_propagate_error(error, g_steal_pointer(&why));
-  else
-    doppel_error_set(error, DOPPEL_ERROR_FAILED, "%s; taking the changes back failed too: %s", why->message,
-                     stuck->message);
+  apply->failed = TRUE;
+  if (apply->transaction.journal && !replica_journal_undo(apply->transaction.journal, apply->root, &stuck))
+    g_prefix_error(error, "taking changes of files back failed (%s), after: ", stuck->message);
   g_clear_pointer(&apply->transaction.journal, replica_journal_free);
-  return FALSE;
+}
+
+gboolean
+replica_apply_commit_all(ReplicaApply *const *applies, guint count, GError **error)
+{
+  guint done = 0;
+  while (done < count && run(applies[done], error))
+    done++;
+  if (done < count) {
+    for (guint i = done + 1; i-- > 0;)
+      take_back(applies[i], error);
+    return FALSE;
+  }
+  for (guint i = 0; i < count; i++) {
+    applies[i]->committed = TRUE;
+    if (applies[i]->transaction.journal)
+      replica_journal_commit(applies[i]->transaction.journal, applies[i]->root);
+  }
+  return TRUE;
+}
+
+gboolean
+replica_apply_commit(ReplicaApply *apply, GError **error)
+{
+  return replica_apply_commit_all(&apply, 1, error);
 }
 
 gboolean

@@ -248,7 +248,7 @@ replica_facts_set(int directory, const char *name, const ReplicaFacts *facts, gu
   if (type_of(st.st_mode) != facts->type)
     return EAGAIN;
   char proc[REPLICA_PROC_MAX];
-  g_snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+  replica_path_proc_fd(proc, fd);
   if ((what & REPLICA_FACT_OWNER) && (st.st_uid != facts->uid || st.st_gid != facts->gid) &&
       fchownat(fd, "", facts->uid, facts->gid, AT_EMPTY_PATH) < 0)
     return errno;
@@ -258,7 +258,7 @@ replica_facts_set(int directory, const char *name, const ReplicaFacts *facts, gu
     if (failure)
       return failure;
   }
-  g_snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+  replica_path_proc_fd(proc, fd);
   if ((what & REPLICA_FACT_MODE) && !is_link && chmod(proc, facts->mode) < 0)
     return errno;
   return what & REPLICA_FACT_MTIME ? set_mtime(directory, name, facts->mtime_ns) : 0;

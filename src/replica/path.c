@@ -11,6 +11,8 @@
 
 #define RACE_TRIES 16 /* openat2() says EAGAIN when a rename elsewhere raced with it */
 
+static char self_in_procfs[32] = "/proc/self";
+
 gboolean
 replica_path_valid(const char *path, gsize length)
 {
@@ -75,7 +77,19 @@ replica_path_open(int root, const char *path, int flags)
 void
 replica_path_proc(char proc[static REPLICA_PROC_MAX], int dirfd, const char *name)
 {
-  g_snprintf(proc, REPLICA_PROC_MAX, "/proc/self/fd/%d/%s", dirfd, name);
+  g_snprintf(proc, REPLICA_PROC_MAX, "%s/fd/%d/%s", self_in_procfs, dirfd, name);
+}
+
+void
+replica_path_proc_fd(char proc[static REPLICA_PROC_MAX], int fd)
+{
+  g_snprintf(proc, REPLICA_PROC_MAX, "%s/fd/%d", self_in_procfs, fd);
+}
+
+void
+replica_path_set_self(const char *self)
+{
+  g_strlcpy(self_in_procfs, self, sizeof self_in_procfs);
 }
 
 char *

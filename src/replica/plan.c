@@ -36,7 +36,7 @@ is_writable(int root, const char *path, int how)
 {
   g_auto(Fd) fd = replica_path_open(root, path, O_PATH);
   char proc[REPLICA_PROC_MAX];
-  g_snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+  replica_path_proc_fd(proc, fd);
   return fd >= 0 && faccessat(AT_FDCWD, proc, how, AT_EACCESS) == 0;
 }
 

@@ -245,7 +245,7 @@ find_host(ReplicaTransaction *transaction, const char *path, char **host, char k
       g_strlcpy(key, here, 64);
       first = FALSE;
       char proc[REPLICA_PROC_MAX];
-      g_snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+      replica_path_proc_fd(proc, fd);
       if (g_hash_table_contains(transaction->stages, key) ||
           faccessat(AT_FDCWD, proc, W_OK | X_OK, AT_EACCESS) == 0) {
         *host = g_steal_pointer(&at);

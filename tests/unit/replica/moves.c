@@ -350,5 +350,6 @@ moves_fill(Rig *rig, const char *root)
 void
 moves_fill_linked(Rig *rig, const char *root)
 {
+  rig->linked = TRUE;
   fill(rig, root, TRUE);
 }

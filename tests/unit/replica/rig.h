@@ -20,6 +20,7 @@ typedef struct {
   GHashTable *renamed; /* names given in the merged view by rig_rename() since the last commit */
   GRand *rand;
   guint32 seed;
+  gboolean linked; /* the lower tree has hard links */
 } Rig;
 
 /* Enters a mount namespace (and, with --userxattr or without root, a user namespace). NULL, or why that is

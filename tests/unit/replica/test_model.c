@@ -99,7 +99,7 @@ static gboolean
 run_block(Rig *rig, gboolean links, gboolean history)
 {
   g_autofree char *before = rig_describe(rig->device, TRUE);
-  gboolean may_give_up = strstr(before, " same as ") || !rig_numbers_inodes();
+  gboolean may_give_up = rig->linked || strstr(before, " same as ") || !rig_numbers_inodes();
   Inodes merged = inodes_hold(rig->merged), device = inodes_hold(rig->device);
   gint moves = g_rand_int_range(rig->rand, 0, 25);
   for (gint i = 0; i < moves; i++)
