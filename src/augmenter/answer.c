@@ -58,6 +58,7 @@ augmenter_add_placeholder(Augmenter *augmenter, HeldCall *call, guint32 pin)
       .srcfd = placeholder,
       .newfd_flags = syscall_makes_cloexec(call->row, call->arguments, 0) ? O_CLOEXEC : 0,
   };
+  g_hash_table_add(augmenter->pins, GINT_TO_POINTER((int)pin));
   return ioctl(augmenter->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
 }
 

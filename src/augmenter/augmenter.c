@@ -48,6 +48,15 @@ on_start(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **erro
   if (!augmenter_start_mirror(augmenter, start, &why))
     return fail(augmenter, why->message);
   Doppel__Engine__Started started = DOPPEL__ENGINE__STARTED__INIT;
+  g_autoptr(GPtrArray) mountpoints = paths_mountpoints(augmenter->paths);
+  g_autofree ProtobufCBinaryData *list = g_new(ProtobufCBinaryData, mountpoints->len + 1);
+  for (guint i = 0; i < mountpoints->len; i++)
+    list[i] = (ProtobufCBinaryData){strlen(mountpoints->pdata[i]), mountpoints->pdata[i]};
+  started.n_mountpoint = mountpoints->len;
+  started.mountpoint = list;
+  const GPtrArray *notes = paths_notes(augmenter->paths);
+  started.n_note = notes->len;
+  started.note = (char **)notes->pdata;
   return ENGINE_SEND(augmenter->link, STARTED, started, &started, error);
 }
 
@@ -85,9 +94,24 @@ on_block(Augmenter *augmenter, const Doppel__Engine__Block *block, GError **erro
   return fail(augmenter, why->message);
 }
 
+/* Calls may have waited for it, or the block's end. */
+static gboolean
+on_files(Augmenter *augmenter, GError **error)
+{
+  GError *why = NULL;
+  augmenter_retry_held(augmenter, &why);
+  if (!why)
+    return augmenter_block_settle(augmenter, error);
+  g_propagate_error(error, why);
+  return FALSE;
+}
+
 static gboolean
 on_message(Augmenter *augmenter, const EngineMessage *message, GError **error)
 {
+  gboolean about_files = FALSE, good = !augmenter->paths || paths_message(augmenter->paths, message, &about_files, error);
+  if (about_files)
+    return good && on_files(augmenter, error);
   switch (message->kind_case) {
   case DOPPEL__ENGINE__MESSAGE__KIND_HELLO:
     return on_hello(augmenter, message->hello, error);
@@ -104,12 +128,6 @@ on_message(Augmenter *augmenter, const EngineMessage *message, GError **error)
     return augmenter_block_settle(augmenter, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_THREADS:
     return on_threads(augmenter, message->threads, error);
-  case DOPPEL__ENGINE__MESSAGE__KIND_PATHS:
-    return augmenter->paths && paths_answered(augmenter->paths, message->paths, error);
-  case DOPPEL__ENGINE__MESSAGE__KIND_CONTENT:
-    return augmenter->paths && paths_content(augmenter->paths, message->content, error);
-  case DOPPEL__ENGINE__MESSAGE__KIND_DIRECTORY:
-    return augmenter->paths && paths_directory(augmenter->paths, message->directory, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_COMMIT:
     return augmenter->paths && paths_commit(augmenter->paths, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_DROP:
@@ -125,13 +143,20 @@ on_message(Augmenter *augmenter, const EngineMessage *message, GError **error)
 static gboolean
 drain_link(Augmenter *augmenter, GError **error)
 {
-  if (!link_work(augmenter->link, error))
-    return FALSE;
+  /* What arrived before the end of the link counts still: a goodbye among it. */
+  g_autoptr(GError) dead = NULL;
+  link_work(augmenter->link, &dead);
   for (;;) {
     GError *bad = NULL;
-    g_autoptr(EngineMessage) message = augmenter->over ? NULL : engine_take(augmenter->link, &bad);
+    g_autoptr(EngineMessage) message = augmenter->over ? NULL : g_queue_pop_head(augmenter->postponed);
+    if (!message && !augmenter->over)
+      message = engine_take(augmenter->link, &bad);
     if (bad) {
       g_propagate_error(error, bad);
+      return FALSE;
+    }
+    if (!message && dead && !augmenter->over) {
+      g_propagate_error(error, g_steal_pointer(&dead));
       return FALSE;
     }
     if (!message)
@@ -155,6 +180,48 @@ take_socket(Augmenter *augmenter, GError **error)
     augmenter->control = -1;
   else if (got > 0)
     link_resume(augmenter->link, fd, NULL);
+  return TRUE;
+}
+
+EngineMessage *
+augmenter_wait_message(Augmenter *augmenter, GError **error)
+{
+  for (;;) {
+    g_autoptr(GError) dead = NULL;
+    GError *bad = NULL;
+    link_work(augmenter->link, &dead);
+    g_autoptr(EngineMessage) message = engine_take(augmenter->link, &bad);
+    augmenter->over |= message && (message->kind_case == DOPPEL__ENGINE__MESSAGE__KIND_BYE ||
+                                   message->kind_case == DOPPEL__ENGINE__MESSAGE__KIND_DROP);
+    if (augmenter->over)
+      doppel_error_set(&bad, DOPPEL_ERROR_GONE, "the device has ended the session");
+    if (message && !bad)
+      return g_steal_pointer(&message);
+    if (bad || dead) {
+      g_propagate_error(error, bad ? bad : g_steal_pointer(&dead));
+      return NULL;
+    }
+    struct pollfd fds[1 + LINK_POLL_MAX] = {{.fd = augmenter->control, .events = POLLIN}};
+    int timeout = -1;
+    guint count = 1 + link_prepare(augmenter->link, fds + 1, &timeout);
+    if (poll(fds, count, timeout) < 0 && errno != EINTR) {
+      doppel_error_errno(error, "waiting");
+      return NULL;
+    }
+    if (fds[0].revents && !take_socket(augmenter, error))
+      return NULL;
+  }
+}
+
+gboolean
+augmenter_postpone(Augmenter *augmenter, EngineMessage *message, GError **error)
+{
+  enum { POSTPONED_MAX = 4096 };
+  if (g_queue_get_length(augmenter->postponed) >= POSTPONED_MAX) {
+    engine_message_free(message);
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the device does not answer, and sends other things");
+  }
+  g_queue_push_tail(augmenter->postponed, message);
   return TRUE;
 }
 
@@ -195,8 +262,10 @@ clear(Augmenter *augmenter)
   mirror_process_free(augmenter->process);
   sandbox_free(augmenter->sandbox);
   mirror_delta_free(augmenter->incoming);
+  g_queue_free_full(augmenter->postponed, (GDestroyNotify)engine_message_free);
   g_ptr_array_unref(augmenter->held);
   g_ptr_array_unref(augmenter->outputs);
+  g_hash_table_unref(augmenter->pins);
   g_array_unref(augmenter->bufferable);
   g_array_unref(augmenter->signals);
   g_array_unref(augmenter->early);
@@ -220,8 +289,10 @@ augmenter_session(Link *link, const AugmenterSession *session)
       .listener = -1,
       .control = session->control_fd,
       .children = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK),
+      .postponed = g_queue_new(),
       .held = g_ptr_array_new_with_free_func((GDestroyNotify)held_call_free),
       .outputs = g_ptr_array_new_with_free_func((GDestroyNotify)pin_output_free),
+      .pins = g_hash_table_new(NULL, NULL),
       .bufferable = g_array_new(FALSE, FALSE, sizeof(gint32)),
       .signals = g_array_new(FALSE, FALSE, sizeof(QueuedSignal)),
       .early = g_array_new(FALSE, FALSE, sizeof(QueuedSignal)),

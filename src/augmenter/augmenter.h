@@ -60,8 +60,9 @@ typedef struct Augmenter {
   int listener; /* seccomp notifications */
   int children; /* signalfd for SIGCHLD */
   MirrorPhase phase;
+  gboolean noticed; /* in this block: a system call was notified, a signal came, or a thread */
   gboolean over; /* the session is to end */
-  char *device_features;
+  gboolean check; /* a digest of the mirror goes home with each block */
 
   /* the block */
   guint64 block;
@@ -78,6 +79,7 @@ typedef struct Augmenter {
 
   GPtrArray *held; /* HeldCall */
   guint64 next_forward;
+  GHashTable *pins;   /* gint32 as pointers: those that the device holds for this block */
   GArray *bufferable; /* gint32: pins whose output the program need not wait for */
   GPtrArray *outputs; /* PinOutput, in the order of their first byte */
   gint64 output_since_ns;
@@ -89,6 +91,7 @@ typedef struct Augmenter {
   pid_t creating_id;
   pid_t next_child_id;
   Paths *paths;
+  GQueue *postponed; /* EngineMessage that came while an answer about files was waited for */
 } Augmenter;
 
 /* The clone is this machine itself: nothing is compressed, and its root is this one's. */
@@ -97,6 +100,12 @@ augmenter_is_local(const Augmenter *augmenter)
 {
   return augmenter->session->control_fd < 0;
 }
+
+/* ---- augmenter.c: waiting ---- */
+/* The next message, whatever else happens meanwhile. NULL with an error GONE where the device is. */
+EngineMessage *augmenter_wait_message(Augmenter *augmenter, GError **error);
+/* Keeps it for later (takes it). FALSE with HOSTILE for too many. */
+gboolean augmenter_postpone(Augmenter *augmenter, EngineMessage *message, GError **error);
 
 /* ---- start.c: making the mirror ---- */
 gboolean augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error);
@@ -114,6 +123,9 @@ void augmenter_answer(Augmenter *augmenter, HeldCall *call,
 int augmenter_add_placeholder(Augmenter *augmenter, HeldCall *call, guint32 pin);
 void held_call_free(HeldCall *call);
 gboolean augmenter_pin_of(Augmenter *augmenter, pid_t tid, int number, gint32 *pin);
+
+/* ---- pins.c ---- */
+gboolean augmenter_pins_sync(Augmenter *augmenter, GError **error); /* tells the device of pins that nobody has open any more */
 
 /* ---- output.c: output that waits ---- */
 void augmenter_output_add(Augmenter *augmenter, const PinCall *call);

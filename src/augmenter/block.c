@@ -38,6 +38,21 @@ resume_all(Augmenter *augmenter, GError **error)
   return TRUE;
 }
 
+static void
+note_pins(Augmenter *augmenter)
+{
+  gsize length;
+  GBytes *section = mirror_state_get(augmenter->twin->agreed, MIRROR_SECTION_FILES, 0);
+  const guint8 *bytes = section ? g_bytes_get_data(section, &length) : NULL;
+  g_autoptr(GPtrArray) files = bytes ? mirror_files_unpack(bytes, length, NULL) : NULL;
+  g_hash_table_remove_all(augmenter->pins);
+  for (guint i = 0; files && i < files->len; i++) {
+    const MirrorFile *file = files->pdata[i];
+    if (file->kind == MIRROR_FILE_PIN)
+      g_hash_table_add(augmenter->pins, GINT_TO_POINTER(file->pin));
+  }
+}
+
 gboolean
 augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, GError **error)
 {
@@ -45,10 +60,11 @@ augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, 
   if (augmenter->phase != MIRROR_READY || !augmenter->incoming_complete || block->block != augmenter->block + 1)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a block at a wrong moment");
   gint64 start = clock_now_ns();
-  paths_stale(augmenter->paths, block->n_stale, block->stale);
-  if (!paths_prepare_delta(augmenter->paths, augmenter->incoming, error) ||
+  if (!paths_stale(augmenter->paths, block->n_stale, block->stale, error) ||
+      !paths_prepare_delta(augmenter->paths, augmenter->incoming, error) ||
       !mirror_twin_apply(augmenter->twin, augmenter->incoming, &begun, error))
     return FALSE;
+  note_pins(augmenter);
   g_clear_pointer(&augmenter->incoming, mirror_delta_free);
   augmenter->incoming_complete = FALSE;
   augmenter->block = block->block;
@@ -69,6 +85,7 @@ augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, 
   if (!put_early_signals(augmenter, error))
     return FALSE;
   augmenter->phase = MIRROR_RUNNING;
+  augmenter->noticed = augmenter->signals_seen > 0;
   augmenter->started_ns = clock_now_ns();
   augmenter->apply_ns = augmenter->started_ns - start;
   return resume_all(augmenter, error);
@@ -148,15 +165,6 @@ has_children(Augmenter *augmenter)
   return FALSE;
 }
 
-static const MirrorFile *
-left_open(const MirrorFiles *files)
-{
-  for (guint i = 0; i < files->len; i++)
-    if (((MirrorFile *)files->pdata[i])->kind == MIRROR_FILE_LOCAL)
-      return files->pdata[i];
-  return NULL;
-}
-
 static gboolean
 send_piece(Doppel__Engine__DeltaPiece *piece, void *user, GError **error)
 {
@@ -169,11 +177,12 @@ send_memory(Augmenter *augmenter, GError **error)
   g_autoptr(GPtrArray) files = mirror_files_read_mirror(augmenter->process, error);
   if (!files)
     return FALSE;
-  const MirrorFile *open = left_open(files);
-  if (open)
-    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the block leaves descriptor %d (%s) open", open->number,
-                            open->path);
+  if (!mirror_files_fetch(augmenter->process, files, error))
+    return FALSE;
+  augmenter->twin->still = !augmenter->noticed;
   g_autoptr(MirrorDelta) delta = mirror_twin_capture(augmenter->twin, files, error);
+  if (delta && augmenter->twin->children)
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "a child process outlives the block");
   return delta && mirror_delta_send(delta, !augmenter_is_local(augmenter), send_piece, augmenter, error);
 }
 
@@ -245,6 +254,13 @@ send_end(Augmenter *augmenter, GArray *pending, gboolean file_changes, gint64 ca
   end.unused = (gint32 *)(void *)augmenter->reserved->data;
   end.file_changes = file_changes;
   end.signals_seen = augmenter->signals_seen;
+  g_autoptr(GBytes) digest = NULL;
+  if (augmenter->check && augmenter->how != DOPPEL__ENGINE__HOW__EXITED) {
+    if (!(digest = mirror_twin_digest(augmenter->twin, error)))
+      return FALSE;
+    end.has_digest = TRUE;
+    end.digest.data = (guint8 *)g_bytes_get_data(digest, &end.digest.len);
+  }
   gboolean sent = ENGINE_SEND(augmenter->link, BLOCK_END, block_end, &end, error);
   g_array_set_size(augmenter->reserved, 0);
   g_array_set_size(augmenter->end_signals, 0);
@@ -254,6 +270,7 @@ send_end(Augmenter *augmenter, GArray *pending, gboolean file_changes, gint64 ca
 static void
 seen_while_freezing(const MirrorStop *stop, void *user)
 {
+  ((Augmenter *)user)->noticed = TRUE;
   if (stop->kind == MIRROR_STOP_SIGNAL)
     augmenter_keep_signal(user, stop->thread);
 }
@@ -269,7 +286,7 @@ finish(Augmenter *augmenter, GError **error)
     return FALSE;
   if (augmenter->return_address && !mirror_breakpoint_remove(augmenter->process, augmenter->return_address, error))
     return FALSE;
-  if (has_children(augmenter))
+  if (augmenter->how == DOPPEL__ENGINE__HOW__EXITED && has_children(augmenter))
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "a child process outlives the block");
   if (augmenter->how != DOPPEL__ENGINE__HOW__EXITED) {
     if (!mirror_signals_take(augmenter->process, pending, error) || !send_memory(augmenter, error))
@@ -290,6 +307,8 @@ augmenter_block_settle(Augmenter *augmenter, GError **error)
     if (call->state == CALL_FORWARDED && !call->child)
       return TRUE;
   }
+  if (paths_busy(augmenter->paths))
+    return TRUE;
   send_back_held(augmenter);
   g_autoptr(GError) why = NULL;
   if (!finish(augmenter, &why)) {

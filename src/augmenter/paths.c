@@ -2,155 +2,144 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
+#include "augmenter/paths_private.h"
 #include "base/error.h"
+#include "replica/path.h"
 
-struct Paths {
-  Augmenter *augmenter;
-};
+/* The first numbers of each line of a map in /proc: the ids as they are inside. */
+static GArray *
+read_ids(const Paths *paths, const char *name)
+{
+  g_autofree char *text = io_read_file_at(paths->augmenter->sandbox->proc_fd, name, 1 << 16);
+  g_auto(GStrv) lines = g_strsplit(text ? text : "", "\n", -1);
+  GArray *ranges = g_array_new(FALSE, FALSE, sizeof(IdRange));
+  for (char **line = lines; *line; line++) {
+    guint64 numbers[3];
+    char *at = *line;
+    for (guint i = 0; i < 3; i++)
+      numbers[i] = g_ascii_strtoull(at, &at, 10);
+    IdRange range = {numbers[0], MIN(numbers[2], G_MAXUINT32)};
+    if (range.count)
+      g_array_append_val(ranges, range);
+  }
+  return ranges;
+}
+
+/* The sandbox's /proc does not show the Augmenter; the one that it kept does, and is a good place to be in besides. */
+static gboolean
+stand_in_procfs(const Paths *paths, GError **error)
+{
+  if (fchdir(paths->augmenter->sandbox->proc_fd) != 0)
+    return doppel_error_errno(error, "entering /proc");
+  replica_path_set_self("self");
+  return TRUE;
+}
+
+static GHashTable *
+path_set(void)
+{
+  return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+}
 
 Paths *
-paths_new(Augmenter *augmenter, GError **error)
+paths_new(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error)
 {
   Paths *paths = g_new0(Paths, 1);
   paths->augmenter = augmenter;
-  return paths;
+  paths->layers = g_ptr_array_new_with_free_func((GDestroyNotify)layer_free);
+  paths->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)known_free);
+  paths->questions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, question_free);
+  paths->pulls = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, pull_free);
+  paths->held_open = path_set();
+  paths->shared = path_set();
+  paths->notes = g_ptr_array_new_with_free_func(g_free);
+  paths->uids = read_ids(paths, "self/uid_map");
+  paths->gids = read_ids(paths, "self/gid_map");
+  paths->uid = start->uid;
+  paths->groups = g_array_new(FALSE, FALSE, sizeof(guint32));
+  g_array_append_val(paths->groups, start->gid);
+  g_array_append_vals(paths->groups, start->group, start->n_group);
+  paths->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  gboolean good = stand_in_procfs(paths, error) && layers_open(paths, error);
+  for (gsize i = 0; good && i < start->n_told; i++)
+    good = known_tell(paths, NULL, start->told[i], NULL, error);
+  if (good)
+    return paths;
+  paths_free(paths);
+  return NULL;
 }
 
 void
 paths_free(Paths *paths)
 {
+  if (!paths)
+    return;
+  g_hash_table_unref(paths->pulls);
+  g_hash_table_unref(paths->questions);
+  g_hash_table_unref(paths->known);
+  g_hash_table_unref(paths->held_open);
+  g_hash_table_unref(paths->shared);
+  g_ptr_array_unref(paths->layers);
+  g_ptr_array_unref(paths->notes);
+  g_array_unref(paths->groups);
+  g_array_unref(paths->uids);
+  g_array_unref(paths->gids);
+  io_close(&paths->root);
   g_free(paths);
 }
 
-gboolean
-paths_prepare_program(Paths *paths, const char *program, GError **error)
+GPtrArray *
+paths_mountpoints(Paths *paths)
 {
-  return TRUE;
+  GPtrArray *mountpoints = g_ptr_array_new();
+  for (guint i = 0; i < paths->layers->len; i++)
+    g_ptr_array_add(mountpoints, ((PathsLayer *)paths->layers->pdata[i])->sandbox->mountpoint);
+  return mountpoints;
 }
 
-gboolean
-paths_prepare_delta(Paths *paths, const MirrorDelta *delta, GError **error)
+const GPtrArray *
+paths_notes(Paths *paths)
 {
-  return TRUE;
-}
-
-/* What lies below these is the device's alone; the exceptions are the process itself and what every Linux has alike. */
-static const char *const device_prefixes[] = {"/dev/", "/proc/", "/sys/"};
-static const char *const native_prefixes[] = {"/proc/self",   "/proc/thread-self", "/dev/null", "/dev/zero", "/dev/full",
-                                              "/dev/random", "/dev/urandom",      "/dev/fd",   "/sys/devices/system/cpu",
-                                              "/sys/kernel/mm/transparent_hugepage"};
-
-static gboolean
-below(const char *path, const char *prefix)
-{
-  gsize length = strlen(prefix);
-  return strncmp(path, prefix, length) == 0 && (prefix[length - 1] == '/' || path[length] == '/' || path[length] == '\0');
-}
-
-static gboolean
-is_device_path(Paths *paths, const char *path)
-{
-  char own[32];
-  snprintf(own, sizeof own, "/proc/%d", paths->augmenter->process ? paths->augmenter->process->own_pid : 0);
-  for (gsize i = 0; i < G_N_ELEMENTS(native_prefixes); i++)
-    if (below(path, native_prefixes[i]))
-      return FALSE;
-  if (below(path, own))
-    return FALSE;
-  for (gsize i = 0; i < G_N_ELEMENTS(device_prefixes); i++)
-    if (below(path, device_prefixes[i]))
-      return TRUE;
-  return FALSE;
-}
-
-/* The absolute path that an argument names, without resolving links. NULL where there is none. */
-static char *
-read_path(Paths *paths, pid_t tid, const SyscallPath *row, const guint64 *arguments)
-{
-  char text[PATH_MAX + 1], base[PATH_MAX + 1], link[64];
-  guint64 address = arguments[row->path];
-  gsize have = 0;
-  while (address && have < PATH_MAX) {
-    gsize length = MIN(4096 - (address + have) % 4096, PATH_MAX - have);
-    struct iovec here = {text + have, length}, there = {(void *)(guintptr)(address + have), length};
-    if (process_vm_readv(tid, &here, 1, &there, 1, 0) != (ssize_t)length)
-      return NULL;
-    gboolean end = memchr(text + have, 0, length) != NULL;
-    have += length;
-    if (end)
-      break;
-  }
-  text[have] = '\0';
-  if (!address || !*text)
-    return NULL;
-  if (*text == '/')
-    return g_canonicalize_filename(text, "/");
-  int directory = row->dirfd == SYSCALL_AT_CWD ? AT_FDCWD : (int)arguments[row->dirfd];
-  if (directory == AT_FDCWD)
-    snprintf(link, sizeof link, "%d/cwd", tid);
-  else
-    snprintf(link, sizeof link, "%d/fd/%d", tid, directory);
-  ssize_t length = readlinkat(paths->augmenter->sandbox->proc_fd, link, base, PATH_MAX);
-  if (length <= 0)
-    return NULL;
-  base[length] = '\0';
-  return *base == '/' ? g_canonicalize_filename(text, base) : NULL;
-}
-
-PathsVerdict
-paths_judge(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS], char **path,
-            char **reason)
-{
-  for (guint i = 0; i < 2; i++) {
-    if (!row->paths[i].use)
-      continue;
-    g_autofree char *named = read_path(paths, tid, &row->paths[i], arguments);
-    if (named && is_device_path(paths, named)) {
-      *path = g_steal_pointer(&named);
-      return PATHS_FORWARD;
-    }
-  }
-  return PATHS_NATIVE;
-}
-
-gboolean
-paths_answered(Paths *paths, const Doppel__Engine__Paths *answer, GError **error)
-{
-  return TRUE;
-}
-
-gboolean
-paths_content(Paths *paths, const Doppel__Engine__Content *content, GError **error)
-{
-  return TRUE;
-}
-
-gboolean
-paths_directory(Paths *paths, const Doppel__Engine__Directory *answer, GError **error)
-{
-  return TRUE;
+  return paths->notes;
 }
 
 void
-paths_stale(Paths *paths, gsize count, const ProtobufCBinaryData *stale)
+paths_forget(Paths *paths, const char *path)
 {
+  g_hash_table_remove(paths->known, path);
 }
 
 gboolean
-paths_send_changes(Paths *paths, gboolean *changed, GError **error)
+paths_busy(const Paths *paths)
 {
-  *changed = FALSE;
+  return g_hash_table_size(paths->pulls) > 0;
+}
+
+gboolean
+paths_stale(Paths *paths, gsize count, Doppel__Engine__Told *const *stale, GError **error)
+{
+  for (gsize i = 0; i < count; i++)
+    if (!known_tell(paths, NULL, stale[i], NULL, error))
+      return FALSE;
   return TRUE;
 }
 
 gboolean
-paths_commit(Paths *paths, GError **error)
+paths_message(Paths *paths, const EngineMessage *message, gboolean *handled, GError **error)
 {
-  return TRUE;
+  *handled = TRUE;
+  switch (message->kind_case) {
+  case DOPPEL__ENGINE__MESSAGE__KIND_PATHS:
+    return questions_answered(paths, message->paths, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_DIRECTORY:
+    return questions_listed(paths, message->directory, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_CONTENT:
+    return pulls_take(paths, message->content, error);
+  default:
+    *handled = FALSE;
+    return TRUE;
+  }
 }

@@ -1,14 +1,24 @@
-/* Paths that the mirror names: is the clone's copy what the device has? (docs/architecture.md, "Files") */
+/* Files in the clone: is its copy what the device has, and what did the block do to it? (docs/architecture.md, "Files")
+ *
+ * A path that a call names is walked in the clone's own view. Each step that the block itself has not changed must have been told by the device
+ * in this session, and made the same here; what is missing is asked for, and the call waits. */
 #pragma once
 
 #include "augmenter/augmenter.h"
 
-Paths *paths_new(Augmenter *augmenter, GError **error);
+/* `start` says what the device tells unasked. NULL with an error. */
+Paths *paths_new(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error);
 void paths_free(Paths *paths);
+
+/* The mount points of the writable layers, in the order in which they are numbered: of strings. */
+GPtrArray *paths_mountpoints(Paths *paths);
+
+/* What people should know about the clone's files so far, of strings, owned by `paths`. */
+const GPtrArray *paths_notes(Paths *paths);
 
 /* The program itself and its interpreter, before the mirror exists. May wait for the device. */
 gboolean paths_prepare_program(Paths *paths, const char *program, GError **error);
-/* The files of a delta that is about to be applied: mappings and descriptors. May wait for the device. */
+/* The files of a delta that is about to be applied: mappings, descriptors, working directory. May wait for the device. */
 gboolean paths_prepare_delta(Paths *paths, const MirrorDelta *delta, GError **error);
 
 typedef enum {
@@ -16,21 +26,30 @@ typedef enum {
   PATHS_FORWARD, /* a thing of the device */
   PATHS_WAIT,    /* the device was asked; the call is to be routed again when the answer has come */
   PATHS_CUT,
+  PATHS_DONE, /* the call has been made: it returns 0 */
 } PathsVerdict;
 /* For a call of the process `tid` whose row names paths. For FORWARD `path` gets the absolute path of the
- * first. */
-PathsVerdict paths_judge(Paths *paths, pid_t tid, const SyscallRow *row,
-                         const guint64 arguments[SYSCALL_ARGS], char **path, char **reason);
+ * first, or NULL where it is right as it is; for FORWARD and CUT `reason` why, or NULL. */
+PathsVerdict paths_judge(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS], char **path,
+                         char **reason);
 
-/* Answers of the device. */
-gboolean paths_answered(Paths *paths, const Doppel__Engine__Paths *answer, GError **error);
-gboolean paths_content(Paths *paths, const Doppel__Engine__Content *content, GError **error);
-gboolean paths_directory(Paths *paths, const Doppel__Engine__Directory *answer, GError **error);
+/* A call on a descriptor that is no pin goes on natively: it may change a file. */
+void paths_note_descriptor_call(Paths *paths, const SyscallRow *row);
+
+/* The device made a socket's name or the like for the block: what is at the path is to be asked anew. */
+void paths_forget(Paths *paths, const char *path);
+
+/* Answers of the device. FALSE with an error where they make no sense. */
+gboolean paths_message(Paths *paths, const EngineMessage *message, gboolean *handled, GError **error);
+
+/* Contents are on their way: the block's changes cannot be captured yet. */
+gboolean paths_busy(const Paths *paths);
 
 /* A block begins: these paths are not what they were. */
-void paths_stale(Paths *paths, gsize count, const ProtobufCBinaryData *stale);
+gboolean paths_stale(Paths *paths, gsize count, Doppel__Engine__Told *const *stale, GError **error);
 
-/* What the block did to files, sent piece by piece; *changed tells whether there was anything. */
+/* What the block did to files, sent piece by piece; *changed tells whether there was anything. UNSUPPORTED where the device could not do the
+ * same. The mirror stands still. */
 gboolean paths_send_changes(Paths *paths, gboolean *changed, GError **error);
 /* The device has them now. */
 gboolean paths_commit(Paths *paths, GError **error);

@@ -138,7 +138,8 @@ forward(Augmenter *augmenter, HeldCall *held, const char *path, gboolean ignore_
     pincall_set_path(held->call, 0, path);
   if (is_bufferable(augmenter, held->call))
     return buffer_output(augmenter, held, &memory, &descriptors, error);
-  if (!augmenter_output_flush(augmenter, error))
+  if (!augmenter_output_flush(augmenter, error) ||
+      ((held->row->flags & SYSCALL_BLOCKS) && !augmenter_pins_sync(augmenter, error)))
     return FALSE;
   MirrorThread *thread = held->child ? NULL : mirror_thread_find(augmenter->process, held->tid);
   g_autoptr(GByteArray) packed = pincall_pack(held->call);
@@ -201,27 +202,48 @@ static gboolean
 route_descriptor(Augmenter *augmenter, HeldCall *held, GError **error)
 {
   guint others, pins = count_pins(augmenter, held, &others);
-  if (!pins || syscall_stays_on_placeholder(held->row, held->arguments))
+  if (!pins || syscall_stays_on_placeholder(held->row, held->arguments)) {
+    paths_note_descriptor_call(augmenter->paths, held->row);
     return go_on(augmenter, held);
+  }
   if (others)
     return cut(augmenter, held, "between a thing of the device and one of the clone", error);
   return forward(augmenter, held, NULL, FALSE, error);
+}
+
+/* A path may be empty and a descriptor meant: then the call is about what that is. */
+static gboolean
+means_pin(Augmenter *augmenter, HeldCall *held)
+{
+  const SyscallPath *row = &held->row->paths[0];
+  char first = 'x';
+  gint32 pin;
+  if (!(row->empty || row->optional) || row->dirfd == SYSCALL_AT_CWD)
+    return FALSE;
+  guint64 address = held->arguments[row->path];
+  if (address && (!read_memory(held, address, &first, 1) || first))
+    return FALSE;
+  return augmenter_pin_of(augmenter, held->tid, (int)held->arguments[row->dirfd], &pin);
 }
 
 static gboolean
 route_path(Augmenter *augmenter, HeldCall *held, GError **error)
 {
   g_autofree char *path = NULL, *reason = NULL;
+  if (means_pin(augmenter, held))
+    return forward(augmenter, held, NULL, FALSE, error);
   switch (paths_judge(augmenter->paths, held->tid, held->row, held->arguments, &path, &reason)) {
   case PATHS_NATIVE:
     return go_on(augmenter, held);
+  case PATHS_DONE:
+    return answer(augmenter, held, 0);
   case PATHS_WAIT:
     held->state = CALL_HELD;
     return TRUE;
   case PATHS_FORWARD:
     if (held->row->flags & SYSCALL_MAY_FORWARD)
       return forward(augmenter, held, path, FALSE, error);
-    return cut(augmenter, held, path, error);
+    return cut(augmenter, held, reason ? reason : path, error);
   case PATHS_CUT:
   default:
     return cut(augmenter, held, reason, error);
@@ -344,7 +366,7 @@ route_prctl(Augmenter *augmenter, HeldCall *held, GError **error)
   case SYSCALL_NATIVE:
     return go_on(augmenter, held);
   case SYSCALL_FORWARD:
-    return held->child ? go_on(augmenter, held) : forward(augmenter, held, NULL, FALSE, error);
+    return forward(augmenter, held, NULL, FALSE, error);
   default:
     return cut(augmenter, held, NULL, error);
   }
@@ -375,11 +397,15 @@ may_forward(Augmenter *augmenter, HeldCall *held, gboolean native_in_child, GErr
 }
 
 /* What has no name is made on the device, so that it can outlive the block; but for pipes, which mostly join the block with a child
- * in the clone, and what children make for themselves. */
+ * in the clone, memory files, signalfds (signals go where the program is), and what children make for themselves. */
 static gboolean
 route_local(Augmenter *augmenter, HeldCall *held, GError **error)
 {
-  gboolean native = held->child || held->row->nr == SYS_pipe2 || held->row->nr == SYS_memfd_create;
+  gboolean native = held->child || held->row->nr == SYS_pipe2 || held->row->nr == SYS_memfd_create ||
+                    held->row->nr == SYS_signalfd4;
+#ifdef SYS_signalfd
+  native = native || held->row->nr == SYS_signalfd;
+#endif
 #ifdef SYS_pipe
   native = native || held->row->nr == SYS_pipe;
 #endif
@@ -416,6 +442,8 @@ route_special(Augmenter *augmenter, HeldCall *held, GError **error)
   case SYSCALL_HANDLER_CLOSE_RANGE:
     return held->arguments[2] & CLOSE_RANGE_UNSHARE ? cut(augmenter, held, NULL, error) : go_on(augmenter, held);
   case SYSCALL_HANDLER_PRCTL:
+    if (held->child)
+      return go_on(augmenter, held);
     return route_prctl(augmenter, held, error);
   case SYSCALL_HANDLER_PERSONALITY:
     return (guint32)held->arguments[0] == 0xffffffff ? answer(augmenter, held, 0) : cut(augmenter, held, NULL, error);
@@ -441,6 +469,19 @@ route_special(Augmenter *augmenter, HeldCall *held, GError **error)
   }
 }
 
+/* A child lives and dies in the clone: what it makes of itself goes nowhere. */
+static gboolean
+is_private_to_child(const HeldCall *held)
+{
+  static const char *const calls[] = {"setuid",    "setgid",    "setreuid", "setregid", "setresuid",     "setresgid",
+                                      "setgroups", "setfsuid",  "setfsgid", "capset",   "setsid",        "setpgid",
+                                      "setrlimit", "prlimit64", "chroot",   "nice",     "sched_setattr", "ioprio_set"};
+  for (gsize i = 0; held->child && i < G_N_ELEMENTS(calls); i++)
+    if (strcmp(held->row->name, calls[i]) == 0)
+      return TRUE;
+  return FALSE;
+}
+
 gboolean
 augmenter_route(Augmenter *augmenter, HeldCall *held, GError **error)
 {
@@ -459,7 +500,7 @@ augmenter_route(Augmenter *augmenter, HeldCall *held, GError **error)
     return route_special(augmenter, held, error);
   case SYSCALL_CUT:
   default:
-    return cut(augmenter, held, NULL, error);
+    return is_private_to_child(held) ? go_on(augmenter, held) : cut(augmenter, held, NULL, error);
   }
 }
 
@@ -472,6 +513,7 @@ augmenter_notified(Augmenter *augmenter, GError **error)
                ? TRUE
                : doppel_error_errno(error, "receiving a system call of the mirror");
   HeldCall *held = g_new0(HeldCall, 1);
+  augmenter->noticed = TRUE;
   held->notification = notification.id;
   held->tid = notification.pid;
   held->child = !mirror_thread_find(augmenter->process, notification.pid);

@@ -179,7 +179,7 @@ augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start,
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a program that cannot be started");
   if (!enter(augmenter, start, error))
     return FALSE;
-  augmenter->paths = paths_new(augmenter, error);
+  augmenter->paths = paths_new(augmenter, start, error);
   if (!augmenter->paths || !paths_prepare_program(augmenter->paths, start->path, error))
     return FALSE;
   pid_t pid = spawn(augmenter, start, error);
@@ -196,6 +196,7 @@ augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start,
   augmenter->twin->next_thread = next_thread;
   augmenter->twin->next_user = augmenter;
   augmenter->next_child_id = MAX(augmenter->sandbox->pid_max / 4 * 3, 300);
+  augmenter->check = start->check;
   augmenter->phase = MIRROR_READY;
   return TRUE;
 }

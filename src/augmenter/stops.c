@@ -152,7 +152,7 @@ on_new_thread(Augmenter *augmenter, const MirrorStop *stop, GError **error)
 {
   MirrorThread *born = mirror_thread_add(augmenter->process, stop->child);
   augmenter->creating = FALSE;
-  if (born->own_tid != augmenter->creating_id)
+  if (born && born->own_tid != augmenter->creating_id)
     return augmenter_block_end(augmenter, DOPPEL__ENGINE__HOW__ABORTED, 0,
                                "a new thread could not get the id that the device keeps for it", error);
   if (!mirror_thread_resume(stop->thread, PTRACE_CONT, error))
@@ -260,6 +260,7 @@ augmenter_reap(Augmenter *augmenter, GError **error)
     }
     /* A thread's first stop can come before the word of its birth. */
     MirrorStop stop = mirror_stop_read(augmenter->process, tid, status);
+    augmenter->noticed |= stop.kind != MIRROR_STOP_BREAKPOINT && stop.kind != MIRROR_STOP_NONE;
     if (!stop.thread->armed)
       mirror_breakpoints_arm(stop.thread, NULL);
     if (!on_stop(augmenter, &stop, error))

@@ -14,7 +14,6 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "controller/controller.h"
-#include "controller/device_files.h"
 
 #define DELTA_BYTES_MAX (2ull << 30)
 enum { SLEEP_AFTER_MS = 2 };
@@ -25,19 +24,6 @@ static gboolean
 send_piece(Doppel__Engine__DeltaPiece *piece, void *user, GError **error)
 {
   return ENGINE_SEND(((Controller *)user)->link, DELTA, delta, piece, error);
-}
-
-static gboolean
-has_children(Controller *controller)
-{
-  for (guint i = 0; i < controller->process->threads->len; i++) {
-    char path[64];
-    snprintf(path, sizeof path, "task/%d/children", ((MirrorThread *)controller->process->threads->pdata[i])->tid);
-    g_autofree char *text = io_read_file_at(controller->process->directory, path, 1 << 16);
-    if (text && *text)
-      return TRUE;
-  }
-  return FALSE;
 }
 
 /* Output that nobody can tell from later output: to what blocks, and keeps bytes in order. */
@@ -105,15 +91,14 @@ send_block(Controller *controller, guint64 entry_sp, guint64 return_address, GEr
   block.thread = controller->block_thread->own_tid;
   block.entry_sp = entry_sp;
   block.return_address = return_address;
-  block.children = has_children(controller);
+  block.children = controller->twin->children;
   block.n_bufferable = bufferable->len;
   block.bufferable = (gint32 *)(void *)bufferable->data;
-  g_autoptr(GPtrArray) stale = device_files_stale(controller);
-  g_autofree ProtobufCBinaryData *stale_list = g_new0(ProtobufCBinaryData, stale->len + 1);
-  for (guint i = 0; i < stale->len; i++)
-    stale_list[i] = (ProtobufCBinaryData){strlen(stale->pdata[i]), stale->pdata[i]};
+  g_autoptr(GPtrArray) stale = device_files_stale(controller->files, controller->pid, error);
+  if (!stale)
+    return FALSE;
   block.n_stale = stale->len;
-  block.stale = stale_list;
+  block.stale = (Doppel__Engine__Told **)stale->pdata;
   return ENGINE_SEND(controller->link, BLOCK, block, &block, error);
 }
 
@@ -122,11 +107,20 @@ send_block(Controller *controller, guint64 entry_sp, guint64 return_address, GEr
 static gboolean
 on_message(Controller *controller, EngineMessage *message, GError **error)
 {
+  gboolean about_files, good = device_files_message(controller->files, message, &about_files, error);
+  if (about_files)
+    return good;
   switch (message->kind_case) {
+  case DOPPEL__ENGINE__MESSAGE__KIND_HELLO:
+    return session_hello(controller, message->hello, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_STARTED:
+    return session_started(controller, message->started, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_FORWARD:
     return pins_forward(controller, message->forward, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_CANCEL_FORWARD:
     return pins_cancel(controller, message->cancel_forward->id, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_CLOSE_PINS:
+    return pins_close(controller, message->close_pins, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_OUTPUT:
     return pins_output(controller, message->output, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_SIGNAL:
@@ -134,12 +128,6 @@ on_message(Controller *controller, EngineMessage *message, GError **error)
     return TRUE;
   case DOPPEL__ENGINE__MESSAGE__KIND_NEED_THREADS:
     return pins_threads(controller, message->need_threads->count, error);
-  case DOPPEL__ENGINE__MESSAGE__KIND_ASK_PATHS:
-    return device_files_answer_paths(controller, message->ask_paths, error);
-  case DOPPEL__ENGINE__MESSAGE__KIND_ASK_CONTENT:
-    return device_files_answer_content(controller, message->ask_content, error);
-  case DOPPEL__ENGINE__MESSAGE__KIND_FILE_PIECE:
-    return device_files_take(controller, message->file_piece, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_DELTA:
     if (!controller->incoming)
       controller->incoming = mirror_delta_new();
@@ -258,10 +246,15 @@ turn(Controller *controller, GError **error)
     return doppel_error_set(error, DOPPEL_ERROR_ABORTED, "%s", controller->failure);
   if (deadline_passed(controller))
     return doppel_error_set(error, DOPPEL_ERROR_ABORTED, "a fatal signal came and the clone did not answer");
-  if (controller->link && !link_work(controller->link, error))
-    return FALSE;
+  g_autoptr(GError) dead = NULL;
+  if (controller->link)
+    link_work(controller->link, &dead);
   if (!work_messages(controller, error))
     return FALSE;
+  if (dead && !controller->end) {
+    g_propagate_error(error, g_steal_pointer(&dead));
+    return FALSE;
+  }
   return ready != 0 || !awake || controller->end || pins_sleep(controller, error);
 }
 
@@ -365,17 +358,32 @@ cannot_go_on(Controller *controller, const GError *error)
   _exit(70);
 }
 
+/* --check: both sides have told what they have. */
+static gboolean
+twins_equal(Controller *controller, GError **error)
+{
+  const Doppel__Engine__BlockEnd *end = controller->end->block_end;
+  if (!controller->options->check || !end->has_digest)
+    return TRUE;
+  g_autoptr(GBytes) own = mirror_twin_digest(controller->twin, error);
+  if (!own)
+    return FALSE;
+  g_autoptr(GBytes) other = g_bytes_new(end->digest.data, end->digest.len);
+  return g_bytes_equal(own, other) ||
+         doppel_error_set(error, DOPPEL_ERROR_MISMATCH, "after block %" G_GUINT64_FORMAT " the twins differ", controller->block);
+}
+
 static gboolean
 reintegrate(Controller *controller, GError **error)
 {
   const Doppel__Engine__BlockEnd *end = controller->end->block_end;
   gboolean begun = FALSE;
-  if (!pins_stop_all(controller, error) || !device_files_ready(controller, end->file_changes, error))
+  if (!pins_stop_all(controller, error) || !device_files_ready(controller->files, end->file_changes, error))
     return FALSE;
   if (end->how != DOPPEL__ENGINE__HOW__EXITED && !controller->incoming_complete)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a block's end without its state");
   if (!write_outputs(controller, error) || !pins_stop_all(controller, error) ||
-      !device_files_commit(controller, error))
+      !device_files_commit(controller->files, error))
     return FALSE;
   if (end->how == DOPPEL__ENGINE__HOW__EXITED)
     return exit_primary(controller, end->status, error);
@@ -386,6 +394,8 @@ reintegrate(Controller *controller, GError **error)
     g_propagate_error(error, g_steal_pointer(&why));
     return FALSE;
   }
+  if (!twins_equal(controller, &why))
+    cannot_go_on(controller, why);
   adopt_threads(controller);
   pins_end(controller);
   if (!take_signals(controller, &why))
@@ -406,7 +416,7 @@ clear_block(Controller *controller)
   controller->incoming_complete = FALSE;
   g_clear_pointer(&controller->end, engine_message_free);
   g_clear_pointer(&controller->failure, g_free);
-  device_files_clear(controller);
+  device_files_clear(controller->files);
   controller->signal_deadline_ns = 0;
   controller->phase = BLOCK_NONE;
   controller->block_thread = NULL;

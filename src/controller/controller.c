@@ -353,6 +353,7 @@ controller_run(const RunOptions *options, GError **error)
   sigprocmask(SIG_BLOCK, &ours, &controller.former_mask);
   signal(SIGPIPE, SIG_IGN);
   controller.signals = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+  device_files_recover();
   gboolean ran = start_all(&controller, error) && begin(&controller, error) && run(&controller, error);
   if (ran) {
     functions_report_unseen(&controller);

@@ -3,13 +3,13 @@
 
 #include <sys/types.h>
 
+#include "controller/device_files.h"
 #include "controller/run.h"
 #include "link/engine.h"
 #include "mirror/pinlog.h"
 #include "mirror/signals.h"
 #include "mirror/symbols.h"
 #include "mirror/twin.h"
-#include "replica/apply.h"
 
 /* ---- functions ---- */
 
@@ -17,6 +17,7 @@ typedef struct {
   char *text; /* as the user named it */
   SymbolQuery *query;
   GArray *addresses; /* guint64, in the process; empty until its module is there */
+  gboolean seen;     /* some module had it */
   gboolean watched;  /* breakpoints are set */
   /* what --stats says */
   guint64 calls, remote, local, cut, aborted;
@@ -80,6 +81,7 @@ typedef struct Controller {
   pid_t augmenter; /* the local clone's process */
   gboolean started;
   MirrorTwin *twin;
+  DeviceFiles *files; /* NULL: no session */
   guint sessions_failed;
   char *why_no_session; /* sticks: no further attempts */
   char *features_mask;
@@ -98,14 +100,12 @@ typedef struct Controller {
   gint64 signal_deadline_ns; /* the mirror has so long to die of it */
   MirrorDelta *incoming;
   gboolean incoming_complete;
-  ReplicaApply *files;
   EngineMessage *end;
   guint end_output; /* how many of the end's outputs are written */
   char *failure;    /* why the block cannot count */
   gint64 stop_ns, capture_ns, send_ns;
 
   gboolean rerunning; /* calls are answered from the log first */
-  GPtrArray *paths_told;
 } Controller;
 
 /* ---- launch.c ---- */
@@ -128,7 +128,9 @@ void function_free(Function *function);
 gboolean session_open(Controller *controller, GError **error);
 void session_close(Controller *controller);
 gboolean session_start(Controller *controller, GError **error); /* makes the mirror */
-gboolean session_work(Controller *controller, GError **error);
+/* What the clone answers to the opening and to the start; neither is waited for. */
+gboolean session_hello(Controller *controller, const Doppel__Engine__Hello *hello, GError **error);
+gboolean session_started(Controller *controller, const Doppel__Engine__Started *started, GError **error);
 
 /* ---- block.c ---- */
 /* Runs what the frozen-to-be primary is about to do in the clone. FALSE: it has to be run here; the reason was noted. */
@@ -139,6 +141,9 @@ gboolean controller_block(Controller *controller, MirrorThread *thread, guint64 
 gboolean pins_begin(Controller *controller, const MirrorFiles *files);
 gboolean pins_forward(Controller *controller, const Doppel__Engine__Forward *forward, GError **error);
 gboolean pins_output(Controller *controller, const Doppel__Engine__Output *output, GError **error);
+/* Lets go of what these pins are; their numbers stay taken, so that the program, should it run the block itself, finds none of its own
+ * descriptors under them. */
+gboolean pins_close(Controller *controller, const Doppel__Engine__ClosePins *close, GError **error);
 gboolean pins_cancel(Controller *controller, guint64 id, GError **error);
 gboolean pins_threads(Controller *controller, guint count, GError **error);
 gboolean pins_done(Controller *controller, MirrorThread *thread, GError **error); /* a task's call has come back */

@@ -128,8 +128,10 @@ add_address(Function *function, guint64 address)
   for (guint i = 0; i < function->addresses->len; i++)
     if (g_array_index(function->addresses, guint64, i) == address)
       return;
-  if (address)
-    g_array_append_val(function->addresses, address);
+  if (!address)
+    return;
+  function->seen = TRUE;
+  g_array_append_val(function->addresses, address);
 }
 
 static void
@@ -251,7 +253,7 @@ functions_report_unseen(Controller *controller)
     return;
   for (guint i = 0; i < controller->functions->len; i++) {
     const Function *function = controller->functions->pdata[i];
-    if (!function->addresses->len)
+    if (!function->seen)
       g_printerr("doppel: %s was never there: the program loaded no library that has it (doppel symbols lists what can be named)\n",
                  function->text);
   }

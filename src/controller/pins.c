@@ -187,6 +187,34 @@ pins_threads(Controller *controller, guint count, GError **error)
   return ENGINE_SEND(controller->link, THREADS, threads, &message, error);
 }
 
+static gboolean
+let_go(Controller *controller, void *user, GError **error)
+{
+  const Doppel__Engine__ClosePins *closing = user;
+  MirrorThread *leader = mirror_thread_leader(controller->process);
+  guint64 room = mirror_scratch_bytes(controller->process);
+  const guint64 opening[6] = {(guint64)AT_FDCWD, room, O_RDWR | O_CLOEXEC};
+  gint64 null, result;
+  if (!mirror_memory_write(controller->process, room, "/dev/null", 10, error) ||
+      !mirror_inject_one(leader, SYS_openat, opening, &null, error))
+    return FALSE;
+  for (gsize i = 0; i < closing->n_pin && null >= 0; i++) {
+    const guint64 placing[6] = {(guint64)null, (guint64)closing->pin[i], O_CLOEXEC};
+    if (!g_hash_table_remove(controller->pins, GINT_TO_POINTER(closing->pin[i])))
+      continue;
+    if (!mirror_inject_one(leader, SYS_dup3, placing, &result, error))
+      return FALSE;
+  }
+  const guint64 end[6] = {(guint64)null};
+  return null < 0 || mirror_inject_one(leader, SYS_close, end, &result, error);
+}
+
+gboolean
+pins_close(Controller *controller, const Doppel__Engine__ClosePins *closing, GError **error)
+{
+  return with_leader(controller, let_go, (void *)closing, error);
+}
+
 /* ---- executing ---- */
 
 static int

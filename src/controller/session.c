@@ -20,7 +20,7 @@
 #include "controller/controller.h"
 #include "identity/paired.h"
 
-enum { HELLO_MS = 20000, START_MS = 60000 };
+enum { HELLO_MS = 20000 };
 
 static gboolean
 is_local(const Controller *controller)
@@ -86,7 +86,7 @@ open_paired(Controller *controller, GError **error)
   LinkOptions options = LINK_OPTIONS_DEFAULT;
   options.resume_ms = controller->options->resume_ms;
   controller->link =
-      link_dial((const char *const *)clone->addresses, own, &clone->key, clone->id, &options, error);
+      link_dial_later((const char *const *)clone->addresses, own, &clone->key, clone->id, &options, error);
   return controller->link != NULL;
 }
 
@@ -101,33 +101,80 @@ unexpected(const EngineMessage *message, GError **error)
                           engine_message_name(message));
 }
 
-static gboolean
-greet(Controller *controller, GError **error)
+/* What a clone's processor offers is remembered, so that the next run need not wait for its word before the program starts. */
+static char *
+features_path(Controller *controller)
 {
-  g_autofree char *features = arch_features();
-  Doppel__Engine__Hello own = DOPPEL__ENGINE__HELLO__INIT;
-  own.version = ENGINE_VERSION;
-  own.architecture = (char *)arch_name;
-  own.features = features;
-  if (!ENGINE_SEND(controller->link, HELLO, hello, &own, error))
-    return FALSE;
+  g_autofree char *directory = identity_directory();
+  g_autofree char *name = g_strdup_printf("features-%s", controller->options->clone);
+  return g_build_filename(directory, name, NULL);
+}
+
+static void
+remember_features(Controller *controller, const char *features)
+{
+  g_autofree char *path = features_path(controller), *known = NULL;
+  g_file_get_contents(path, &known, NULL, NULL);
+  if (g_strcmp0(known, features) != 0)
+    g_file_set_contents(path, features, -1, NULL);
+}
+
+gboolean
+session_hello(Controller *controller, const Doppel__Engine__Hello *hello, GError **error)
+{
+  if (hello->version != ENGINE_VERSION)
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                            "the clone speaks version %u, this is version %u: update the older", hello->version,
+                            ENGINE_VERSION);
+  if (strcmp(hello->architecture, arch_name) != 0)
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                            "the clone's processor is %s, this one is %s: no mirror is possible", hello->architecture,
+                            arch_name);
+  if (!is_local(controller))
+    remember_features(controller, hello->features);
+  g_autofree char *own = arch_features();
+  g_autofree char *mask = arch_features_mask(own, hello->features);
+  /* Once the program runs it has chosen its code. */
+  if (controller->process && mask && g_strcmp0(mask, controller->features_mask) != 0)
+    return doppel_error_set(error, DOPPEL_ERROR_MISMATCH, "the clone's processor lacks what this one has (%s)", mask);
+  if (!controller->process) {
+    g_free(controller->features_mask);
+    controller->features_mask = g_steal_pointer(&mask);
+  }
+  return TRUE;
+}
+
+static gboolean
+wait_for_hello(Controller *controller, GError **error)
+{
   g_autoptr(EngineMessage) answer = engine_wait(controller->link, HELLO_MS, error);
   if (!answer)
     return FALSE;
   if (answer->kind_case != DOPPEL__ENGINE__MESSAGE__KIND_HELLO)
     return unexpected(answer, error);
-  if (answer->hello->version != ENGINE_VERSION)
-    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the clone speaks version %u, this is version %u: update the older",
-                            answer->hello->version, ENGINE_VERSION);
-  if (strcmp(answer->hello->architecture, arch_name) != 0)
-    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the clone's processor is %s, this one is %s: no mirror is possible",
-                            answer->hello->architecture, arch_name);
-  g_autofree char *mask = arch_features_mask(features, answer->hello->features);
-  /* Once the program runs it has chosen its code. */
-  if (controller->process && mask && g_strcmp0(mask, controller->features_mask) != 0)
-    return doppel_error_set(error, DOPPEL_ERROR_MISMATCH, "the clone's processor lacks what this one has (%s)", mask);
-  if (!controller->process)
-    controller->features_mask = g_steal_pointer(&mask);
+  return session_hello(controller, answer->hello, error);
+}
+
+/* With a clone that is known the answer is not waited for: it is checked when it comes. */
+static gboolean
+greet(Controller *controller, GError **error)
+{
+  g_autofree char *own = arch_features(), *known = NULL;
+  Doppel__Engine__Hello hello = DOPPEL__ENGINE__HELLO__INIT;
+  hello.version = ENGINE_VERSION;
+  hello.architecture = (char *)arch_name;
+  hello.features = own;
+  if (!ENGINE_SEND(controller->link, HELLO, hello, &hello, error))
+    return FALSE;
+  if (is_local(controller))
+    return TRUE;
+  g_autofree char *path = features_path(controller);
+  if (!g_file_get_contents(path, &known, NULL, NULL))
+    return wait_for_hello(controller, error);
+  if (!controller->process) {
+    g_free(controller->features_mask);
+    controller->features_mask = arch_features_mask(own, known);
+  }
   return TRUE;
 }
 
@@ -256,6 +303,9 @@ send_start(Controller *controller, GError **error)
   start.check = controller->options->check;
   start.signals_ignored = status_field(process, "\nSigIgn:", 16);
   start.signals_blocked = 0;
+  g_autoptr(GPtrArray) expected = device_files_expected(controller->files);
+  start.n_told = expected->len;
+  start.told = (Doppel__Engine__Told **)expected->pdata;
   return ENGINE_SEND(controller->link, START, start, &start, error);
 }
 
@@ -264,28 +314,33 @@ session_start(Controller *controller, GError **error)
 {
   if (controller->started)
     return TRUE;
-  if (!session_open(controller, error) || !send_start(controller, error))
+  if (!session_open(controller, error))
+    return FALSE;
+  const char *clone = is_local(controller) ? "local" : controller->options->clone;
+  controller->files = device_files_new(controller->link, clone, controller->program, is_local(controller), error);
+  if (!controller->files || !send_start(controller, error))
     return FALSE;
   controller->twin = mirror_twin_new(controller->process, TRUE, controller->options->track, error);
   if (!controller->twin)
     return FALSE;
   controller->twin->counts = controller_counts;
-  for (;;) {
-    g_autoptr(EngineMessage) answer = engine_wait(controller->link, START_MS, error);
-    if (!answer)
-      return FALSE;
-    if (answer->kind_case == DOPPEL__ENGINE__MESSAGE__KIND_STARTED)
-      break;
-    return unexpected(answer, error);
-  }
   controller->started = TRUE;
   controller->block = 0;
   return TRUE;
 }
 
+gboolean
+session_started(Controller *controller, const Doppel__Engine__Started *started, GError **error)
+{
+  for (gsize i = 0; i < started->n_note; i++)
+    explain(controller, "the clone: %s", started->note[i]);
+  return device_files_started(controller->files, started, error);
+}
+
 void
 session_close(Controller *controller)
 {
+  g_clear_pointer(&controller->files, device_files_free);
   if (controller->link) {
     Doppel__Engine__Bye bye = DOPPEL__ENGINE__BYE__INIT;
     if (link_state(controller->link) == LINK_UP)

@@ -66,8 +66,14 @@ engine_wait(Link *link, int timeout_ms, GError **error)
       doppel_error_errno(error, "waiting for the other side");
       return NULL;
     }
-    if (!link_work(link, error))
-      return NULL;
+    g_autoptr(GError) dead = NULL;
+    if (link_work(link, &dead))
+      continue;
+    /* What arrived before the end counts still. */
+    message = engine_take(link, NULL);
+    if (!message)
+      g_propagate_error(error, g_steal_pointer(&dead));
+    return message;
   }
 }
 

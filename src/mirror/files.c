@@ -22,6 +22,7 @@ file_free(gpointer data)
 {
   MirrorFile *file = data;
   g_free(file->path);
+  g_clear_pointer(&file->content, g_bytes_unref);
   g_free(file);
 }
 
@@ -52,6 +53,9 @@ read_info(MirrorProcess *process, MirrorFile *file)
   guint32 all = g_ascii_strtoull(flags + 6, NULL, 8);
   file->close_on_exec = (all & O_CLOEXEC) != 0;
   file->flags = all & ~(guint32)O_CLOEXEC;
+  const char *mask = strstr(text, "sigmask:");
+  if (mask)
+    file->offset = g_ascii_strtoull(mask + 8, NULL, 16);
   return TRUE;
 }
 
@@ -97,6 +101,10 @@ read_one(MirrorProcess *process, int number, const Reading *reading)
     g_free(file);
     return NULL;
   }
+  if (strcmp(link, "anon_inode:[signalfd]") == 0) {
+    file->kind = MIRROR_FILE_SIGNALS;
+    return file;
+  }
   gint32 pin = reading->primary ? number : pin_in_name(link);
   if (reading->primary ? reading->inherited(number, reading->user) || !named_file(process, number, link) : pin >= 0) {
     file->kind = MIRROR_FILE_PIN;
@@ -115,11 +123,11 @@ note_sharing(MirrorProcess *process, MirrorFiles *files)
 {
   for (guint i = 0; i < files->len; i++) {
     MirrorFile *file = files->pdata[i];
-    if (file->kind != MIRROR_FILE_REPLICA)
+    if (file->kind != MIRROR_FILE_REPLICA && file->kind != MIRROR_FILE_LOCAL)
       continue;
     for (guint k = 0; k < i; k++) {
       const MirrorFile *other = files->pdata[k];
-      if (other->kind == MIRROR_FILE_REPLICA && other->shares < 0 && other->offset == file->offset &&
+      if (other->kind == file->kind && other->shares < 0 && other->offset == file->offset &&
           strcmp(other->path, file->path) == 0 &&
           syscall(SYS_kcmp, process->pid, process->pid, KCMP_FILE, other->number, file->number) == 0) {
         file->shares = other->number;
@@ -180,8 +188,8 @@ mirror_files_pin_of(int proc_fd, pid_t pid, int number)
 
 typedef struct {
   gint32 number, kind, close_on_exec, shares, pin;
-  guint32 flags, path_length, zero;
-  guint64 offset;
+  guint32 flags, path_length, has_content;
+  guint64 offset, content_length;
 } PackedFile;
 
 void
@@ -196,10 +204,14 @@ mirror_files_pack(const MirrorFiles *files, GByteArray *into)
                          .pin = file->pin,
                          .flags = file->flags,
                          .path_length = file->path ? strlen(file->path) : 0,
+                         .has_content = file->content != NULL,
+                         .content_length = file->content ? g_bytes_get_size(file->content) : 0,
                          .offset = file->offset};
     g_byte_array_append(into, (guint8 *)&packed, sizeof packed);
     if (file->path)
       g_byte_array_append(into, (guint8 *)file->path, packed.path_length);
+    if (file->content)
+      g_byte_array_append(into, g_bytes_get_data(file->content, NULL), packed.content_length);
   }
 }
 
@@ -209,8 +221,11 @@ packed_right(const PackedFile *packed, int least, gsize left)
   return packed->number >= least && packed->number < FILES_MAX && packed->kind >= 0 &&
          packed->kind <= MIRROR_FILE_LOCAL && packed->shares >= -1 && packed->shares < packed->number &&
          packed->path_length <= PATH_BYTES_MAX && packed->path_length <= left && packed->pin >= -1 &&
+         packed->content_length <= left - packed->path_length &&
+         (packed->content_length == 0 || packed->has_content) &&
          packed->pin < FILES_MAX && (packed->kind != MIRROR_FILE_PIN || packed->pin >= 0) &&
-         (packed->kind != MIRROR_FILE_REPLICA || packed->path_length > 0) && packed->offset <= G_MAXINT64;
+         (packed->kind != MIRROR_FILE_REPLICA || packed->path_length > 0) &&
+         (packed->kind == MIRROR_FILE_SIGNALS || packed->offset <= G_MAXINT64);
 }
 
 MirrorFiles *
@@ -240,6 +255,9 @@ mirror_files_unpack(const guint8 *bytes, gsize length, GError **error)
                          .path = packed.path_length ? g_strndup(path, packed.path_length) : NULL};
     g_ptr_array_add(files, file);
     at += packed.path_length;
+    if (packed.has_content)
+      file->content = g_bytes_new(bytes + at, packed.content_length);
+    at += packed.content_length;
     least = packed.number + 1;
   }
   return g_steal_pointer(&files);
@@ -293,6 +311,15 @@ open_replica(MirrorProcess *process, const MirrorFile *file, gint64 *opened, GEr
 }
 
 static gboolean
+open_signals(MirrorProcess *process, const MirrorFile *file, gint64 *opened, GError **error)
+{
+  guint64 room = mirror_scratch_bytes(process), mask = file->offset;
+  return mirror_memory_write(process, room, &mask, sizeof mask, error) &&
+         call(process, "making a signalfd", file->number, SYS_signalfd4, (guint64)-1, room, 8,
+              O_CLOEXEC | (file->flags & O_NONBLOCK), opened, error);
+}
+
+static gboolean
 open_placeholder(MirrorProcess *process, const MirrorFile *file, gint64 *opened, GError **error)
 {
   char name[64];
@@ -317,7 +344,8 @@ settle(MirrorProcess *process, gint64 opened, int number, gboolean close_on_exec
 static gboolean
 same(const MirrorFile *have, const MirrorFile *want)
 {
-  return have && have->kind == want->kind && have->close_on_exec == want->close_on_exec &&
+  return have && have->kind == want->kind && have->kind != MIRROR_FILE_LOCAL &&
+         (have->kind != MIRROR_FILE_SIGNALS || have->offset == want->offset) && have->close_on_exec == want->close_on_exec &&
          have->shares == want->shares && have->flags == want->flags && have->pin == want->pin &&
          g_strcmp0(have->path, want->path) == 0;
 }
@@ -344,7 +372,7 @@ mirror_files_apply_mirror(MirrorProcess *process, const MirrorFiles *files, GErr
   for (guint i = 0; i < files->len; i++) {
     const MirrorFile *file = files->pdata[i], *now = find(have, file->number);
     if (same(now, file)) {
-      if (now->offset != file->offset && file->shares < 0 &&
+      if (now->kind == MIRROR_FILE_REPLICA && now->offset != file->offset && file->shares < 0 &&
           !call(process, "positioning", file->number, SYS_lseek, file->number, file->offset, SEEK_SET, 0, &result, error))
         return FALSE;
       continue;
@@ -354,8 +382,9 @@ mirror_files_apply_mirror(MirrorProcess *process, const MirrorFiles *files, GErr
         return FALSE;
       continue;
     }
-    if (!(file->kind == MIRROR_FILE_PIN ? open_placeholder(process, file, &opened, error)
-                                        : open_replica(process, file, &opened, error)) ||
+    if (!(file->kind == MIRROR_FILE_PIN       ? open_placeholder(process, file, &opened, error)
+          : file->kind == MIRROR_FILE_SIGNALS ? open_signals(process, file, &opened, error)
+                                              : open_replica(process, file, &opened, error)) ||
         !settle(process, opened, file->number, file->close_on_exec, FALSE, error))
       return FALSE;
   }
@@ -392,6 +421,33 @@ in_place(const MirrorFile *have, const MirrorFile *want)
   return same(have, want);
 }
 
+static gboolean
+move_above(MirrorProcess *process, int number, gint64 from, int above, gboolean close_it, gint64 *staged, GError **error)
+{
+  gint64 result;
+  return call(process, "staging", number, SYS_fcntl, from, F_DUPFD_CLOEXEC, above, 0, staged, error) &&
+         (!close_it || call(process, "closing", from, SYS_close, from, 0, 0, 0, &result, error));
+}
+
+/* A pipe comes with both its ends; whichever the program has of them is placed. */
+static gboolean
+stage_object(MirrorProcess *process, const MirrorFiles *files, guint index, int above, gint64 *staged, GError **error)
+{
+  const MirrorFile *file = files->pdata[index];
+  gint64 made, other, result;
+  if (!mirror_object_make(process, file, &made, &other, error) ||
+      !move_above(process, file->number, made, above, TRUE, &staged[index], error))
+    return FALSE;
+  if (other < 0)
+    return TRUE;
+  for (guint i = 0; i < files->len; i++) {
+    const MirrorFile *end = files->pdata[i];
+    if (end->kind == MIRROR_FILE_LOCAL && end->shares < 0 && staged[i] < 0 && strcmp(end->path, file->path) == 0)
+      return move_above(process, end->number, other, above, TRUE, &staged[i], error);
+  }
+  return call(process, "closing", other, SYS_close, other, 0, 0, 0, &result, error);
+}
+
 gboolean
 mirror_files_apply_primary(MirrorProcess *process, const MirrorFiles *files, GError **error)
 {
@@ -399,27 +455,31 @@ mirror_files_apply_primary(MirrorProcess *process, const MirrorFiles *files, GEr
   if (!have)
     return FALSE;
   int above = above_all(have, files);
-  g_autofree gint64 *staged = g_new0(gint64, files->len + 1);
+  g_autofree gint64 *staged = g_new(gint64, files->len + 1);
   gint64 result;
+  for (guint i = 0; i < files->len; i++)
+    staged[i] = -1;
   for (guint i = 0; i < files->len; i++) {
     const MirrorFile *file = files->pdata[i], *now = find(have, file->number);
-    staged[i] = -1;
     if (in_place(now, file)) {
       if (file->kind == MIRROR_FILE_REPLICA && file->shares < 0 && now->offset != file->offset &&
           !call(process, "positioning", file->number, SYS_lseek, file->number, file->offset, SEEK_SET, 0, &result, error))
         return FALSE;
       continue;
     }
-    if (file->kind == MIRROR_FILE_LOCAL)
-      return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "descriptor %d (%s) cannot be brought home", file->number,
-                              file->path);
-    if (file->shares >= 0)
+    if (file->shares >= 0 || staged[i] >= 0)
       continue;
+    if (file->kind == MIRROR_FILE_LOCAL) {
+      if (!stage_object(process, files, i, above, staged, error))
+        return FALSE;
+      continue;
+    }
     gint64 from = file->pin;
-    if (file->kind == MIRROR_FILE_REPLICA && !open_replica(process, file, &from, error))
+    gboolean opened = file->kind != MIRROR_FILE_PIN;
+    if (opened && !(file->kind == MIRROR_FILE_SIGNALS ? open_signals(process, file, &from, error)
+                                                      : open_replica(process, file, &from, error)))
       return FALSE;
-    if (!call(process, "staging", file->number, SYS_fcntl, from, F_DUPFD_CLOEXEC, above, 0, &staged[i], error) ||
-        (file->kind == MIRROR_FILE_REPLICA && !call(process, "closing", from, SYS_close, from, 0, 0, 0, &result, error)))
+    if (!move_above(process, file->number, from, above, opened, &staged[i], error))
       return FALSE;
   }
   for (guint i = 0; i < files->len; i++) {

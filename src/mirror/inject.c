@@ -95,27 +95,45 @@ run_prepared(MirrorThread *thread, const ArchRegisters *prepared, guint64 trap, 
   return ran;
 }
 
-gboolean
-mirror_inject(MirrorThread *thread, MirrorCall *calls, guint count, GError **error)
+static gboolean
+run_batch(MirrorThread *thread, guint64 array, guint count, GError **error)
 {
-  MirrorProcess *process = thread->process;
+  guint64 scratch = thread->process->scratch;
   const ArchStub *stub = arch_stub();
   ArchRegisters *own = mirror_thread_registers(thread, error);
   if (!own)
     return FALSE;
-  guint most = MIRROR_SCRATCH_BATCH / 2 / sizeof(MirrorCall);
+  ArchRegisters prepared = *own, after;
+  arch_set_batch(&prepared, scratch + stub->batch_at, array, count);
+  return run_prepared(thread, &prepared, scratch + stub->batch_trap_at, &after, error);
+}
+
+gboolean
+mirror_inject(MirrorThread *thread, MirrorCall *calls, guint count, GError **error)
+{
+  MirrorProcess *process = thread->process;
+  guint most = MIRROR_SCRATCH_BATCH / 4 / sizeof(MirrorCall);
   guint64 array = process->scratch + MIRROR_SCRATCH_CODE + MIRROR_SCRATCH_BATCH / 2;
   for (guint done = 0; done < count; done += most) {
     guint now = MIN(most, count - done);
-    if (!mirror_memory_write(process, array, calls + done, now * sizeof(MirrorCall), error))
-      return FALSE;
-    ArchRegisters prepared = *own, after;
-    arch_set_batch(&prepared, process->scratch + stub->batch_at, array, now);
-    if (!run_prepared(thread, &prepared, process->scratch + stub->batch_trap_at, &after, error) ||
+    if (!mirror_memory_write(process, array, calls + done, now * sizeof(MirrorCall), error) ||
+        !run_batch(thread, array, now, error) ||
         !mirror_memory_read(process, array, calls + done, now * sizeof(MirrorCall), error))
       return FALSE;
   }
   return TRUE;
+}
+
+guint64
+mirror_kept_address(const MirrorProcess *process)
+{
+  return process->scratch + MIRROR_SCRATCH_CODE + MIRROR_SCRATCH_BATCH - MIRROR_SCRATCH_KEPT;
+}
+
+gboolean
+mirror_inject_kept(MirrorThread *thread, guint first, guint count, GError **error)
+{
+  return run_batch(thread, mirror_kept_address(thread->process) + first * sizeof(MirrorCall), count, error);
 }
 
 gboolean
@@ -202,6 +220,7 @@ mirror_scratch_make(MirrorProcess *process, GError **error)
     return doppel_error_errno(error, "making room in process %d", process->pid);
   }
   process->scratch = result;
+  process->kept = FALSE;
   return mirror_memory_write(process, process->scratch, arch_stub()->code, arch_stub()->length, error);
 }
 

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/error.h"
-#include "base/io.h"
 
 enum { MAPS_BYTES_MAX = 16 << 20, PAGE = 4096 };
 
@@ -28,6 +28,8 @@ mirror_layout_free(MirrorLayout *layout)
     return;
   g_array_unref(layout->mappings);
   g_array_unref(layout->areas);
+  g_clear_pointer(&layout->text, g_byte_array_unref);
+  g_clear_pointer(&layout->packed, g_bytes_unref);
   g_free(layout);
 }
 
@@ -134,18 +136,44 @@ read_line(const char *at, MirrorMapping *mapping, const char **name, gboolean *s
   return *end ? end + 1 : end;
 }
 
-MirrorLayout *
-mirror_layout_read(MirrorProcess *process, GError **error)
+/* The kernel hands out a page at a time and begins anew at offset 0. */
+static GByteArray *
+read_text(MirrorProcess *process, GError **error)
 {
-  g_autofree char *text = io_read_file_at(process->directory, "maps", MAPS_BYTES_MAX);
-  if (!text || !*text) {
-    if (text)
+  g_autoptr(GByteArray) text = g_byte_array_sized_new(4 * PAGE);
+  guint have = 0;
+  for (;;) {
+    if (have > MAPS_BYTES_MAX) {
+      errno = EFBIG;
+      break;
+    }
+    g_byte_array_set_size(text, have + PAGE);
+    ssize_t got = pread(process->maps, text->data + have, PAGE, have);
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0)
+      break;
+    if (got == 0 && have == 0)
       errno = ESRCH;
-    doppel_error_errno(error, "reading the mappings of process %d", process->pid);
-    return NULL;
+    if (got == 0) {
+      g_byte_array_set_size(text, have + 1);
+      text->data[have] = 0;
+      if (have == 0)
+        break;
+      return g_steal_pointer(&text);
+    }
+    have += got;
   }
+  doppel_error_errno(error, "reading the mappings of process %d", process->pid);
+  return NULL;
+}
+
+static MirrorLayout *
+parse(const MirrorProcess *process, GByteArray *text)
+{
   MirrorLayout *layout = mirror_layout_new();
-  for (const char *at = text; *at;) {
+  layout->text = text;
+  for (const char *at = (const char *)text->data; *at;) {
     MirrorMapping mapping;
     const char *name;
     gboolean shared = FALSE;
@@ -167,6 +195,28 @@ mirror_layout_read(MirrorProcess *process, GError **error)
     g_array_append_val(layout->areas, mapping);
   }
   return layout;
+}
+
+MirrorLayout *
+mirror_layout_read(MirrorProcess *process, GError **error)
+{
+  GByteArray *text = read_text(process, error);
+  return text ? parse(process, text) : NULL;
+}
+
+gboolean
+mirror_layout_renew(MirrorProcess *process, MirrorLayout **layout, GError **error)
+{
+  GByteArray *text = read_text(process, error), *former = *layout ? (*layout)->text : NULL;
+  if (!text)
+    return FALSE;
+  if (former && former->len == text->len && memcmp(former->data, text->data, text->len) == 0) {
+    g_byte_array_unref(text);
+    return TRUE;
+  }
+  mirror_layout_free(*layout);
+  *layout = parse(process, text);
+  return TRUE;
 }
 
 const MirrorMapping *
@@ -256,9 +306,12 @@ mirror_layout_steps(const MirrorLayout *from, const MirrorLayout *to)
 
 /* ---- text ---- */
 
-void
-mirror_layout_pack(const MirrorLayout *layout, GByteArray *into)
+GBytes *
+mirror_layout_pack(MirrorLayout *layout)
 {
+  if (layout->packed)
+    return layout->packed;
+  GByteArray *into = g_byte_array_new();
   for (guint i = 0; i < layout->mappings->len; i++) {
     const MirrorMapping *mapping = &g_array_index(layout->mappings, MirrorMapping, i);
     char head[96];
@@ -270,6 +323,7 @@ mirror_layout_pack(const MirrorLayout *layout, GByteArray *into)
     const char *path = mapping->path ? mapping->path : "";
     g_byte_array_append(into, (const guint8 *)path, strlen(path) + 1);
   }
+  return layout->packed = g_byte_array_free_to_bytes(into);
 }
 
 static gboolean

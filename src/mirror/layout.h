@@ -28,6 +28,8 @@ typedef struct {
   GArray *mappings; /* MirrorMapping, by address */
   GArray *areas;    /* MirrorMapping: as the kernel has them (one VMA each), not joined; empty for a parsed text */
   guint64 vdso, vdso_end; /* 0: none */
+  GByteArray *text;       /* as the kernel gave it, with a NUL; NULL for a parsed one */
+  GBytes *packed;         /* once it was asked for */
 } MirrorLayout;
 
 MirrorLayout *mirror_layout_new(void);
@@ -36,6 +38,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorLayout, mirror_layout_free)
 
 /* Reads /proc/PID/maps. */
 MirrorLayout *mirror_layout_read(MirrorProcess *process, GError **error);
+/* Reads it again, into *layout (which may be NULL): the same object where nothing is otherwise. */
+gboolean mirror_layout_renew(MirrorProcess *process, MirrorLayout **layout, GError **error);
 
 const MirrorMapping *mirror_layout_find(const MirrorLayout *layout, guint64 address);
 gboolean mirror_mapping_alike(const MirrorMapping *a, const MirrorMapping *b); /* all but where they are */
@@ -49,5 +53,5 @@ typedef struct {
 GArray *mirror_layout_steps(const MirrorLayout *from, const MirrorLayout *to);
 
 /* As text, one line per mapping; unpacking treats it as hostile. */
-void mirror_layout_pack(const MirrorLayout *layout, GByteArray *into);
+GBytes *mirror_layout_pack(MirrorLayout *layout); /* the layout's */
 MirrorLayout *mirror_layout_unpack(const guint8 *bytes, gsize length, GError **error);

@@ -1,7 +1,9 @@
 #include "mirror/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +27,16 @@ open_memory(MirrorProcess *process, GError **error)
 {
   io_close(&process->memory);
   io_close(&process->pagemap);
+  io_close(&process->maps);
   process->memory = openat(process->directory, "mem", O_RDWR | O_CLOEXEC);
   if (process->memory < 0)
     return doppel_error_errno(error, "opening the memory of process %d", process->pid);
   process->pagemap = openat(process->directory, "pagemap", O_RDONLY | O_CLOEXEC);
   if (process->pagemap < 0)
     return doppel_error_errno(error, "opening the page map of process %d", process->pid);
+  process->maps = openat(process->directory, "maps", O_RDONLY | O_CLOEXEC);
+  if (process->maps < 0)
+    return doppel_error_errno(error, "opening the mappings of process %d", process->pid);
   return TRUE;
 }
 
@@ -50,12 +56,23 @@ own_id(MirrorProcess *process, pid_t tid)
   return end ? atoi(end) : tid;
 }
 
+static MirrorThread *
+thread_new(MirrorProcess *process, pid_t tid)
+{
+  MirrorThread *thread = g_new0(MirrorThread, 1);
+  thread->process = process;
+  thread->tid = tid;
+  thread->own_tid = own_id(process, tid);
+  g_ptr_array_add(process->threads, thread);
+  return thread;
+}
+
 MirrorProcess *
 mirror_process_new(pid_t pid, int proc_fd, GError **error)
 {
   g_autoptr(MirrorProcess) process = g_new0(MirrorProcess, 1);
   process->pid = pid;
-  process->memory = process->pagemap = -1;
+  process->memory = process->pagemap = process->maps = -1;
   process->threads = g_ptr_array_new_with_free_func(thread_free);
   char path[32];
   snprintf(path, sizeof path, "%d", pid);
@@ -66,7 +83,7 @@ mirror_process_new(pid_t pid, int proc_fd, GError **error)
   }
   if (!open_memory(process, error))
     return NULL;
-  MirrorThread *leader = mirror_thread_add(process, pid);
+  MirrorThread *leader = thread_new(process, pid);
   leader->stopped = leader->armed = TRUE;
   process->own_pid = leader->own_tid;
   return g_steal_pointer(&process);
@@ -79,6 +96,7 @@ mirror_process_free(MirrorProcess *process)
     return;
   io_close(&process->memory);
   io_close(&process->pagemap);
+  io_close(&process->maps);
   io_close(&process->directory);
   g_ptr_array_unref(process->threads);
   g_free(process);
@@ -96,6 +114,7 @@ mirror_process_renew(MirrorProcess *process, int proc_fd, GError **error)
   leader->registers_read = leader->registers_changed = FALSE;
   leader->in_call = FALSE;
   process->scratch = 0;
+  process->kept = FALSE;
   process->breakpoint_count = 0;
   io_close(&process->directory);
   char path[32];
@@ -128,18 +147,19 @@ mirror_thread_find_own(MirrorProcess *process, pid_t own_tid)
   return NULL;
 }
 
+static gboolean
+is_task(MirrorProcess *process, pid_t tid)
+{
+  char path[64];
+  snprintf(path, sizeof path, "task/%d", tid);
+  return faccessat(process->directory, path, F_OK, 0) == 0;
+}
+
 MirrorThread *
 mirror_thread_add(MirrorProcess *process, pid_t tid)
 {
   MirrorThread *thread = mirror_thread_find(process, tid);
-  if (thread)
-    return thread;
-  thread = g_new0(MirrorThread, 1);
-  thread->process = process;
-  thread->tid = tid;
-  thread->own_tid = own_id(process, tid);
-  g_ptr_array_add(process->threads, thread);
-  return thread;
+  return thread || !is_task(process, tid) ? thread : thread_new(process, tid);
 }
 
 void
@@ -200,7 +220,7 @@ mirror_stop_read(MirrorProcess *process, pid_t tid, int status)
     return stop;
   }
   if (!thread)
-    stop.thread = thread = mirror_thread_add(process, tid);
+    stop.thread = thread = thread_new(process, tid);
   thread->stopped = TRUE;
   thread->registers_read = FALSE;
   thread->stop_signal = 0;
@@ -269,18 +289,70 @@ mirror_thread_registers(MirrorThread *thread, GError **error)
   return &thread->registers;
 }
 
-/* Waits for one thread to stop. FALSE when it is gone. */
+/* Reaps what has ended of the other threads, known or not: only then is the end of the first one told. FALSE when one of them lives. */
 static gboolean
-wait_for(MirrorThread *thread, MirrorStop *stop)
+reap_others(MirrorProcess *process)
 {
+  int fd = openat(process->directory, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *tasks = fd >= 0 ? fdopendir(fd) : NULL;
+  gboolean all = TRUE;
+  for (struct dirent *entry; tasks && (entry = readdir(tasks));) {
+    pid_t tid = atoi(entry->d_name);
+    siginfo_t end = {0};
+    if (tid > 0 && tid != process->pid) /* stops are not ours to take */
+      all = waitid(P_PID, tid, &end, WEXITED | WNOHANG | __WALL) == 0 && end.si_pid == tid && all;
+  }
+  if (tasks)
+    closedir(tasks);
+  return all;
+}
+
+static gboolean
+is_zombie(MirrorProcess *process)
+{
+  g_autofree char *stat = io_read_file_at(process->directory, "stat", 4096);
+  const char *state = stat ? strrchr(stat, ')') : NULL;
+  return !state || state[1] != ' ' || state[2] == 'Z' || state[2] == 'X';
+}
+
+/* A first thread that has ended while others live is never heard of again. Its wait looks around, the longer the less often. */
+static pid_t
+wait_for_leader(MirrorProcess *process, int *status, gboolean *left_behind)
+{
+  for (guint turn = 0, alone = 0;; turn++) {
+    pid_t got = waitpid(process->pid, status, __WALL | WNOHANG);
+    if (got != 0)
+      return got;
+    if (turn < 50) {
+      sched_yield();
+      continue;
+    }
+    /* Threads that are being killed take a moment to die. */
+    if (is_zombie(process) && !reap_others(process) && ++alone > 200) {
+      *left_behind = TRUE;
+      return -1;
+    }
+    g_usleep(MIN(turn, 1000));
+  }
+}
+
+/* Waits for one thread to stop. FALSE when it is gone, without a word of its end. */
+static gboolean
+wait_for(MirrorThread *thread, MirrorStop *stop, GError **error)
+{
+  MirrorProcess *process = thread->process;
+  gboolean leader = thread == mirror_thread_leader(process), left_behind = FALSE;
   int status;
   pid_t got;
   do
-    got = waitpid(thread->tid, &status, __WALL);
-  while (got < 0 && errno == EINTR);
+    got = leader ? wait_for_leader(process, &status, &left_behind) : waitpid(thread->tid, &status, __WALL);
+  while (got < 0 && errno == EINTR && !left_behind);
+  if (left_behind)
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                            "the first thread of process %d has ended before the others", process->pid);
   if (got < 0)
-    return FALSE;
-  *stop = mirror_stop_read(thread->process, thread->tid, status);
+    return doppel_error_set(error, DOPPEL_ERROR_GONE, "process %d died", process->pid);
+  *stop = mirror_stop_read(process, thread->tid, status);
   return TRUE;
 }
 
@@ -297,13 +369,67 @@ leave_call(MirrorThread *thread, GError **error)
 static gboolean
 trap_waits(MirrorThread *thread)
 {
-  siginfo_t infos[8];
+  siginfo_t infos[16];
   struct __ptrace_peeksiginfo_args arguments = {.nr = G_N_ELEMENTS(infos)};
-  int count = ptrace(PTRACE_PEEKSIGINFO, thread->tid, &arguments, infos);
-  for (int i = 0; i < count; i++)
-    if (infos[i].si_signo == SIGTRAP && infos[i].si_code > 0)
-      return TRUE;
+  for (int count; (count = ptrace(PTRACE_PEEKSIGINFO, thread->tid, &arguments, infos)) > 0; arguments.off += count)
+    for (int i = 0; i < count; i++)
+      if (infos[i].si_signo == SIGTRAP && infos[i].si_code > 0)
+        return TRUE;
   return FALSE;
+}
+
+/* What a thread that is to be frozen reports. FALSE: it cannot be. */
+static gboolean
+freeze_stop(MirrorProcess *process, const MirrorStop *stop, MirrorStopSeen seen, void *user, GError **error)
+{
+  MirrorThread *thread = stop->thread;
+  /* One that was born just now fires at breakpoints like the others when it runs on. */
+  if (!thread->armed)
+    mirror_breakpoints_arm(thread, NULL);
+  switch (stop->kind) {
+  case MIRROR_STOP_BREAKPOINT:
+    arch_breakpoint_again(mirror_thread_registers(thread, NULL));
+    thread->registers_changed = TRUE;
+    return TRUE;
+  case MIRROR_STOP_NEW_THREAD:
+    mirror_thread_add(process, stop->child);
+    return leave_call(thread, error);
+  case MIRROR_STOP_FORK:
+    return leave_call(thread, error);
+  case MIRROR_STOP_NONE:
+    return !trap_waits(thread) || mirror_thread_resume(thread, PTRACE_CONT, error);
+  default:
+    if (seen)
+      seen(stop, user);
+    return TRUE;
+  }
+}
+
+/* FALSE: it has ended. */
+static gboolean
+freeze_thread(MirrorThread *thread, MirrorStopSeen seen, void *user, gboolean *gone, GError **error)
+{
+  MirrorProcess *process = thread->process;
+  MirrorStop stop;
+  while (!thread->stopped) {
+    g_autoptr(GError) why = NULL;
+    gboolean leader = thread == mirror_thread_leader(process);
+    if (!wait_for(thread, &stop, &why)) {
+      *gone = !leader; /* someone else was told of its end */
+      if (leader)
+        g_propagate_error(error, g_steal_pointer(&why));
+      return FALSE;
+    }
+    if (stop.kind == MIRROR_STOP_GONE) {
+      if (seen)
+        seen(&stop, user);
+      *gone = !leader;
+      return leader ? doppel_error_set(error, DOPPEL_ERROR_GONE, "process %d died", process->pid) : FALSE;
+    }
+    if (!freeze_stop(process, &stop, seen, user, error))
+      return FALSE;
+  }
+  return TRUE;
 }
 
 gboolean
@@ -315,35 +441,12 @@ mirror_process_freeze(MirrorProcess *process, MirrorStopSeen seen, void *user, G
       thread->interrupting = TRUE;
   }
   for (guint i = 0; i < process->threads->len; i++) {
-    MirrorThread *thread = process->threads->pdata[i];
-    while (!thread->stopped) {
-      MirrorStop stop;
-      if (!wait_for(thread, &stop))
-        return doppel_error_set(error, DOPPEL_ERROR_GONE, "process %d died", process->pid);
-      if (stop.kind == MIRROR_STOP_GONE) {
-        gboolean leader = thread == mirror_thread_leader(process);
-        if (seen)
-          seen(&stop, user);
-        if (leader)
-          return doppel_error_set(error, DOPPEL_ERROR_GONE, "process %d died", process->pid);
-        mirror_thread_remove(thread);
-        i--;
-        break;
-      }
-      if (stop.kind == MIRROR_STOP_BREAKPOINT)
-        arch_breakpoint_again(mirror_thread_registers(thread, NULL)), thread->registers_changed = TRUE;
-      else if (stop.kind == MIRROR_STOP_NEW_THREAD || stop.kind == MIRROR_STOP_FORK) {
-        /* This stop is inside the call, whose result is not in the registers yet: one more step. */
-        if (stop.kind == MIRROR_STOP_NEW_THREAD)
-          mirror_thread_add(process, stop.child);
-        if (!leave_call(thread, error))
-          return FALSE;
-      } else if (stop.kind != MIRROR_STOP_NONE && seen)
-        seen(&stop, user);
-      else if (stop.kind == MIRROR_STOP_NONE && trap_waits(thread) &&
-               !mirror_thread_resume(thread, PTRACE_CONT, error))
-        return FALSE;
-    }
+    gboolean gone = FALSE;
+    if (freeze_thread(process->threads->pdata[i], seen, user, &gone, error))
+      continue;
+    if (!gone)
+      return FALSE;
+    mirror_thread_remove(process->threads->pdata[i--]);
   }
   return TRUE;
 }
@@ -464,6 +567,42 @@ mirror_breakpoints_arm(MirrorThread *thread, GError **error)
   return TRUE;
 }
 
+/* One instruction and nothing else: signals wait meanwhile, and one that was to be delivered is to be delivered still, with what it
+ * carries. */
+static gboolean
+step_once(MirrorThread *thread, GError **error)
+{
+  guint64 mask, all = ~(1ull << (SIGTRAP - 1));
+  int signal = thread->stop_signal;
+  siginfo_t info = thread->stop_info;
+  MirrorStop stop = {.kind = MIRROR_STOP_NONE};
+  if (ptrace(PTRACE_GETSIGMASK, thread->tid, sizeof mask, &mask) < 0 ||
+      ptrace(PTRACE_SETSIGMASK, thread->tid, sizeof all, &all) < 0)
+    return doppel_error_errno(error, "holding the signals of thread %d", thread->tid);
+  while (stop.kind != MIRROR_STOP_STEP && stop.kind != MIRROR_STOP_BREAKPOINT) {
+    /* The stop of an interrupt can come first, or one that cannot be held: that is delivered afterwards. */
+    if (thread->stop_signal) {
+      signal = thread->stop_signal;
+      info = thread->stop_info;
+    }
+    thread->stop_signal = 0;
+    if (!mirror_thread_resume(thread, PTRACE_SINGLESTEP, error) || !wait_for(thread, &stop, error))
+      return FALSE;
+    if (stop.kind == MIRROR_STOP_GONE || stop.kind == MIRROR_STOP_EXITING)
+      return doppel_error_set(error, DOPPEL_ERROR_GONE, "thread %d died", thread->tid);
+    if (thread->stop_signal && thread->stop_signal != SIGSTOP)
+      break; /* the instruction's own fault */
+  }
+  if (ptrace(PTRACE_SETSIGMASK, thread->tid, sizeof mask, &mask) < 0)
+    return doppel_error_errno(error, "letting the signals of thread %d go", thread->tid);
+  if (!thread->stop_signal && signal) {
+    thread->stop_signal = signal;
+    thread->stop_info = info;
+    ptrace(PTRACE_SETSIGINFO, thread->tid, 0, &info);
+  }
+  return TRUE;
+}
+
 gboolean
 mirror_breakpoint_step_over(MirrorThread *thread, GError **error)
 {
@@ -480,20 +619,9 @@ mirror_breakpoint_step_over(MirrorThread *thread, GError **error)
   }
   /* Other threads may pass here unseen while the trap is away for one instruction: they lose an offer, nothing else. */
   MirrorBreakpoint saved = *breakpoint;
-  if (!mirror_breakpoint_remove(thread->process, address, error))
-    return FALSE;
-  int signal = thread->stop_signal;
-  thread->stop_signal = 0;
-  MirrorStop stop;
-  if (!mirror_thread_resume(thread, PTRACE_SINGLESTEP, error))
-    return FALSE;
-  if (!wait_for(thread, &stop) || stop.kind == MIRROR_STOP_GONE)
-    return doppel_error_set(error, DOPPEL_ERROR_GONE, "process %d died", thread->process->pid);
-  if (!mirror_breakpoint_add(thread->process, saved.address, saved.slot >= 0, error))
-    return FALSE;
-  if (!thread->stop_signal)
-    thread->stop_signal = signal;
-  return mirror_thread_resume(thread, PTRACE_CONT, error);
+  return mirror_breakpoint_remove(thread->process, address, error) && step_once(thread, error) &&
+         mirror_breakpoint_add(thread->process, saved.address, saved.slot >= 0, error) &&
+         mirror_thread_resume(thread, PTRACE_CONT, error);
 }
 
 /* ---- memory ---- */
@@ -522,8 +650,10 @@ mirror_memory_write(MirrorProcess *process, guint64 address, const void *from, g
     if (breakpoint->slot >= 0 || breakpoint->address >= address + length ||
         breakpoint->address + arch_trap_length <= address)
       continue;
-    if (!raw_read(process, breakpoint->address, breakpoint->original, arch_trap_length, error) ||
-        !raw_write(process, breakpoint->address, arch_trap, arch_trap_length, error))
+    for (gsize k = 0; k < arch_trap_length; k++)
+      if (breakpoint->address + k >= address && breakpoint->address + k < address + length)
+        breakpoint->original[k] = ((const guint8 *)from)[breakpoint->address + k - address];
+    if (!raw_write(process, breakpoint->address, arch_trap, arch_trap_length, error))
       return FALSE;
   }
   return TRUE;

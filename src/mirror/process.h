@@ -41,10 +41,12 @@ struct MirrorProcess {
   pid_t pid;     /* as the tracer sees it */
   pid_t own_pid; /* as the process sees itself */
   int directory; /* /proc/PID of the tracer's procfs */
-  int memory, pagemap;
+  int memory, pagemap, maps;
   GPtrArray *threads; /* MirrorThread, the leader first */
   gboolean primary;
   guint64 scratch;    /* 0: not there yet */
+  gboolean kept;      /* the scratch holds the batch that stays there (state.c) */
+  guint32 umask_asked; /* the one that the kept batch sets */
   pid_t born;         /* the thread that the last injected clone3() made */
   MirrorBreakpoint breakpoints[MIRROR_BREAKPOINTS_MAX];
   guint breakpoint_count;
@@ -55,6 +57,7 @@ struct MirrorProcess {
 enum {
   MIRROR_SCRATCH_CODE = 4096,
   MIRROR_SCRATCH_BATCH = 256 << 10,
+  MIRROR_SCRATCH_KEPT = MIRROR_SCRATCH_BATCH / 4,
   MIRROR_SCRATCH_SLOT = (1 << 20) + (64 << 10),
   MIRROR_SCRATCH_SLOTS = 32,
   MIRROR_SCRATCH_SIZE = MIRROR_SCRATCH_CODE + MIRROR_SCRATCH_BATCH + MIRROR_SCRATCH_SLOTS * MIRROR_SCRATCH_SLOT,
@@ -76,7 +79,7 @@ mirror_thread_leader(MirrorProcess *process)
 {
   return (MirrorThread *)process->threads->pdata[0];
 }
-/* A thread that the kernel attached for us (PTRACE_O_TRACECLONE). */
+/* A thread that the kernel attached for us (PTRACE_O_TRACECLONE). NULL where it has come and gone before the word of its birth. */
 MirrorThread *mirror_thread_add(MirrorProcess *process, pid_t tid);
 void mirror_thread_remove(MirrorThread *thread);
 
@@ -110,8 +113,8 @@ MirrorStop mirror_stop_read(MirrorProcess *process, pid_t tid, int status);
 
 /* Lets a stopped thread run on, delivering `stop_signal`. `request` is PTRACE_CONT, PTRACE_SINGLESTEP, PTRACE_SYSCALL or PTRACE_LISTEN. */
 gboolean mirror_thread_resume(MirrorThread *thread, int request, GError **error);
-/* Stops all threads. What else they reported meanwhile is handed to `seen` (may be NULL), breakpoints excepted: those
- * are taken back, so that they fire again. GONE when the process died. */
+/* Stops all threads. What else they reported meanwhile is handed to `seen` (may be NULL), breakpoints excepted: those are taken back, so
+ * that they fire again. GONE when the process died, UNSUPPORTED where its first thread has ended before the others. */
 typedef void (*MirrorStopSeen)(const MirrorStop *stop, void *user);
 gboolean mirror_process_freeze(MirrorProcess *process, MirrorStopSeen seen, void *user, GError **error);
 
@@ -153,6 +156,10 @@ gboolean mirror_scratch_drop(MirrorProcess *process, GError **error);
 
 /* Executes the calls one after another in a stopped thread, which afterwards stands where it stood. None may block. */
 gboolean mirror_inject(MirrorThread *thread, MirrorCall *calls, guint count, GError **error);
+/* The same for calls that are in the process already, at mirror_kept_address(), a room of MIRROR_SCRATCH_KEPT bytes that nothing else
+ * writes to: what is asked again and again need not be put there again. Results are to be read from there. */
+guint64 mirror_kept_address(const MirrorProcess *process);
+gboolean mirror_inject_kept(MirrorThread *thread, guint first, guint count, GError **error);
 /* One call; its result, or an error of the machinery. */
 gboolean mirror_inject_one(MirrorThread *thread, gint64 number, const guint64 arguments[6], gint64 *result,
                            GError **error);

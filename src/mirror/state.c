@@ -10,6 +10,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -112,138 +113,187 @@ typedef struct {
   guint64 soft, hard;
 } Limit;
 
-static GBytes *
-read_limits(MirrorProcess *process)
+/* What only the process itself can be asked. The questions stay in its scratch, one behind the other, so that each kind of asking is a
+ * stretch of them, and the answers that are more than a number stand right behind: one read fetches all. */
+enum {
+  ASK_LIMITS, /* the device's are the truth: the mirror is not asked */
+  ASK_ACTIONS = ASK_LIMITS + RLIM_NLIMITS,
+  ASK_UMASK = ASK_ACTIONS + SIGNAL_COUNT,
+  ASK_BRK, /* from here on what the mirror may have changed without a word to the Augmenter */
+  ASK_CHILDREN,
+  ASK_STACK, /* from here on by each thread */
+  ASK_TID,
+  ASK_ROBUST,
+  ASK_NAME,
+  ASK_COUNT,
+};
+
+typedef struct {
+  MirrorCall calls[ASK_COUNT - ASK_UMASK];
+  KernelStack stack;
+  guint64 tid_address, robust_head, robust_length;
+  char name[NAME_BYTES];
+  KernelAction actions[SIGNAL_COUNT];
+  Limit limits[RLIM_NLIMITS];
+} Answers;
+
+G_STATIC_ASSERT(ASK_UMASK * sizeof(MirrorCall) + sizeof(Answers) <= MIRROR_SCRATCH_KEPT);
+
+static guint64
+answers_address(const MirrorProcess *process)
 {
-  Limit limits[RLIM_NLIMITS] = {0};
-  for (int resource = 0; resource < RLIM_NLIMITS; resource++) {
-    struct rlimit limit;
-    if (prlimit(process->pid, resource, NULL, &limit) == 0)
-      limits[resource] = (Limit){limit.rlim_cur, limit.rlim_max};
-  }
-  return g_bytes_new(limits, sizeof limits);
+  return mirror_kept_address(process) + ASK_UMASK * sizeof(MirrorCall);
 }
 
-static GBytes *
-read_misc(MirrorProcess *process, guint64 brk, GError **error)
+static gboolean
+read_umask(MirrorProcess *process, guint32 *mask, GError **error)
 {
   g_autofree char *status = io_read_file_at(process->directory, "status", 1 << 16);
   const char *line = status ? strstr(status, "\nUmask:") : NULL;
+  if (!line)
+    return doppel_error_errno(error, "reading the state of process %d", process->pid);
+  *mask = strtoul(line + 7, NULL, 8);
+  return TRUE;
+}
+
+static gboolean
+put_questions(MirrorProcess *process, GError **error)
+{
+  MirrorCall calls[ASK_COUNT] = {0};
+  guint64 at = answers_address(process);
+  if (process->kept)
+    return TRUE;
+  if (!read_umask(process, &process->umask_asked, error))
+    return FALSE;
+  for (guint64 resource = 0; resource < RLIM_NLIMITS; resource++)
+    calls[ASK_LIMITS + resource] =
+        (MirrorCall){SYS_prlimit64, {0, resource, 0, at + offsetof(Answers, limits) + resource * sizeof(Limit)}};
+  for (guint64 signal = 1; signal <= SIGNAL_COUNT; signal++)
+    calls[ASK_ACTIONS + signal - 1] = (MirrorCall){
+        SYS_rt_sigaction, {signal, 0, at + offsetof(Answers, actions) + (signal - 1) * sizeof(KernelAction), 8}};
+  /* There is no call that only asks: what it is thought to be is set, and put right where it was something else. */
+  calls[ASK_UMASK] = (MirrorCall){SYS_umask, {process->umask_asked}};
+  calls[ASK_BRK] = (MirrorCall){SYS_brk, {0}};
+  calls[ASK_CHILDREN] =
+      (MirrorCall){SYS_waitid, {P_ALL, 0, 0, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT | __WALL, 0}};
+  calls[ASK_STACK] = (MirrorCall){SYS_sigaltstack, {0, at + offsetof(Answers, stack)}};
+  calls[ASK_TID] = (MirrorCall){SYS_prctl, {PR_GET_TID_ADDRESS, at + offsetof(Answers, tid_address)}};
+  calls[ASK_ROBUST] = (MirrorCall){
+      SYS_get_robust_list, {0, at + offsetof(Answers, robust_head), at + offsetof(Answers, robust_length)}};
+  calls[ASK_NAME] = (MirrorCall){SYS_prctl, {PR_GET_NAME, at + offsetof(Answers, name)}};
+  process->kept = mirror_memory_write(process, mirror_kept_address(process), calls, sizeof calls, error);
+  return process->kept;
+}
+
+/* The mask was another one: it is that again, and is what will be asked with next time. */
+static gboolean
+put_umask_right(MirrorThread *leader, guint32 mask, GError **error)
+{
+  MirrorProcess *process = leader->process;
+  const guint64 argument[6] = {mask};
+  gint64 result;
+  guint64 at = mirror_kept_address(process) + ASK_UMASK * sizeof(MirrorCall) + offsetof(MirrorCall, argument);
+  process->umask_asked = mask;
+  return mirror_inject_one(leader, SYS_umask, argument, &result, error) &&
+         mirror_memory_write(process, at, argument, sizeof argument[0], error);
+}
+
+static gboolean
+ask(MirrorThread *thread, guint first, Answers *answers, GError **error)
+{
+  MirrorProcess *process = thread->process;
+  gsize wanted = first == ASK_LIMITS    ? sizeof *answers
+                 : first == ASK_ACTIONS ? offsetof(Answers, limits)
+                                        : offsetof(Answers, actions);
+  if (!put_questions(process, error) || !mirror_inject_kept(thread, first, ASK_COUNT - first, error) ||
+      !mirror_memory_read(process, answers_address(process), answers, wanted, error))
+    return FALSE;
+  if (answers->calls[ASK_TID - ASK_UMASK].result < 0)
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                            "this kernel does not tell a thread's tid address (CONFIG_CHECKPOINT_RESTORE)");
+  guint32 mask = (guint32)answers->calls[0].result;
+  return first > ASK_UMASK || mask == process->umask_asked || put_umask_right(thread, mask, error);
+}
+
+/* `still`: it can only be as it was, but for the end of the heap. */
+static GBytes *
+read_misc(MirrorProcess *process, guint64 brk, const MirrorState *still, GError **error)
+{
   char directory[PATH_BYTES_MAX];
+  GBytes *known = still ? mirror_state_get(still, MIRROR_SECTION_MISC, 0) : NULL;
+  GByteArray *bytes = g_byte_array_new();
+  if (known) {
+    g_byte_array_append(bytes, g_bytes_get_data(known, NULL), g_bytes_get_size(known));
+    memcpy(bytes->data + offsetof(MiscHead, brk), &brk, sizeof brk);
+    return g_byte_array_free_to_bytes(bytes);
+  }
   ssize_t length = readlinkat(process->directory, "cwd", directory, sizeof directory);
-  if (!line || length < 0) {
+  if (length < 0) {
+    g_byte_array_unref(bytes);
     doppel_error_errno(error, "reading the state of process %d", process->pid);
     return NULL;
   }
-  MiscHead head = {.brk = brk, .umask = strtoul(line + 7, NULL, 8), .directory_length = length};
-  GByteArray *bytes = g_byte_array_new();
+  MiscHead head = {.brk = brk, .umask = process->umask_asked, .directory_length = length};
   g_byte_array_append(bytes, (guint8 *)&head, sizeof head);
   g_byte_array_append(bytes, (guint8 *)directory, length);
   return g_byte_array_free_to_bytes(bytes);
 }
 
-/* Everything that must be asked from inside, by one injection per thread. */
 static gboolean
-ask_thread(MirrorThread *thread, gboolean leader, ThreadRest *rest, KernelAction *actions, guint64 *brk, GError **error)
-{
-  MirrorProcess *process = thread->process;
-  MirrorCall calls[SIGNAL_COUNT + 4] = {0};
-  guint64 room = mirror_scratch_bytes(process);
-  guint64 stack_at = room, tid_at = room + 64, actions_at = room + 128, robust_at = room + 72;
-  guint count = 0;
-  calls[count++] = (MirrorCall){SYS_sigaltstack, {0, stack_at}};
-  calls[count++] = (MirrorCall){SYS_prctl, {PR_GET_TID_ADDRESS, tid_at}};
-  calls[count++] = (MirrorCall){SYS_get_robust_list, {0, robust_at, robust_at + 8}};
-  if (leader) {
-    calls[count++] = (MirrorCall){SYS_brk, {0}};
-    for (int signal = 1; signal <= SIGNAL_COUNT; signal++)
-      calls[count++] =
-          (MirrorCall){SYS_rt_sigaction, {signal, 0, actions_at + (signal - 1) * sizeof(KernelAction), 8}};
-  }
-  struct {
-    KernelStack stack;
-    guint8 pad[64 - sizeof(KernelStack)];
-    guint64 tid_address, robust_head, robust_length, pad2[5];
-    KernelAction actions[SIGNAL_COUNT];
-  } answer;
-  gsize wanted = leader ? sizeof answer : offsetof(typeof(answer), actions);
-  if (!mirror_inject(thread, calls, count, error) || !mirror_memory_read(process, room, &answer, wanted, error))
-    return FALSE;
-  if (calls[1].result < 0)
-    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
-                            "this kernel does not tell a thread's tid address (CONFIG_CHECKPOINT_RESTORE)");
-  rest->stack = answer.stack;
-  rest->stack.zero = 0;
-  /* Whether it stands on the stack now follows from its stack pointer. */
-  rest->stack.flags &= ~(gint32)SS_ONSTACK;
-  rest->tid_address = answer.tid_address;
-  rest->robust_head = answer.robust_head;
-  rest->robust_length = answer.robust_length;
-  if (leader) {
-    *brk = calls[3].result;
-    memcpy(actions, answer.actions, sizeof answer.actions);
-  }
-  return TRUE;
-}
-
-static void
-read_name(MirrorThread *thread, char name[NAME_BYTES])
-{
-  char path[64];
-  snprintf(path, sizeof path, "task/%d/comm", thread->tid);
-  memset(name, 0, NAME_BYTES);
-  g_autofree char *text = io_read_file_at(thread->process->directory, path, 4096);
-  if (text)
-    memcpy(name, text, MIN(strcspn(text, "\n"), NAME_BYTES - 1));
-}
-
-static gboolean
-read_thread(MirrorState *state, MirrorThread *thread, gboolean leader, KernelAction *actions, guint64 *brk,
-            GError **error)
+read_thread(MirrorState *state, MirrorThread *thread, guint first, Answers *answers, GError **error)
 {
   ThreadRest rest = {0};
   ArchRegisters *registers = mirror_thread_registers(thread, error);
   if (!registers)
     return FALSE;
   g_autoptr(GByteArray) extended = g_byte_array_new();
-  if (!arch_extended_read(thread->tid, extended, error) || !ask_thread(thread, leader, &rest, actions, brk, error))
+  if (!arch_extended_read(thread->tid, extended, error) || !ask(thread, first, answers, error))
     return FALSE;
   if (ptrace(PTRACE_GETSIGMASK, thread->tid, sizeof rest.mask, &rest.mask) < 0)
     return doppel_error_errno(error, "reading the signal mask of thread %d", thread->tid);
-  read_name(thread, rest.name);
+  rest.stack = answers->stack;
+  rest.stack.zero = 0;
+  /* Whether it stands on the stack now follows from its stack pointer. */
+  rest.stack.flags &= ~(gint32)SS_ONSTACK;
+  rest.tid_address = answers->tid_address;
+  rest.robust_head = answers->robust_head;
+  rest.robust_length = answers->robust_length;
+  memcpy(rest.name, answers->name, strnlen(answers->name, NAME_BYTES - 1));
   /* Elsewhere nobody knows how to restart the call it may have been frozen in. Here, if it stays, the kernel does. */
   ArchRegisters moved = *registers;
   arch_rewind_call(&moved);
   mirror_state_set(state, MIRROR_SECTION_REGISTERS, thread->own_tid, g_bytes_new(moved.word, moved.length));
-  mirror_state_set(state, MIRROR_SECTION_EXTENDED, thread->own_tid, g_bytes_new(extended->data, extended->len));
+  mirror_state_set(state, MIRROR_SECTION_EXTENDED, thread->own_tid, g_byte_array_free_to_bytes(g_steal_pointer(&extended)));
   mirror_state_set(state, MIRROR_SECTION_THREAD, thread->own_tid, g_bytes_new(&rest, sizeof rest));
   return TRUE;
 }
 
 MirrorState *
-mirror_state_read(MirrorProcess *process, const MirrorLayout *layout, const MirrorFiles *files,
-                  MirrorThreadCounts counts, void *user, GError **error)
+mirror_state_read(MirrorProcess *process, MirrorLayout *layout, const MirrorFiles *files, MirrorThreadCounts counts,
+                  void *user, const MirrorState *still, gboolean *children, GError **error)
 {
   g_autoptr(GHashTable) state = mirror_state_new();
-  KernelAction actions[SIGNAL_COUNT];
-  guint64 brk = 0;
+  Answers leader = {0}, other;
+  guint first = process->primary ? ASK_LIMITS : still ? ASK_BRK : ASK_ACTIONS;
   for (guint i = 0; i < process->threads->len; i++) {
     MirrorThread *thread = process->threads->pdata[i];
-    if ((!counts || counts(thread, user)) && !read_thread(state, thread, i == 0, actions, &brk, error))
+    if ((!counts || counts(thread, user)) &&
+        !read_thread(state, thread, i == 0 ? first : ASK_STACK, i == 0 ? &leader : &other, error))
       return NULL;
   }
-  mirror_state_set(state, MIRROR_SECTION_SIGNALS, 0, g_bytes_new(actions, sizeof actions));
-  GBytes *misc = read_misc(process, brk, error);
+  *children = leader.calls[ASK_CHILDREN - ASK_UMASK].result >= 0;
+  GBytes *actions = first == ASK_BRK ? mirror_state_get(still, MIRROR_SECTION_SIGNALS, 0) : NULL;
+  mirror_state_set(state, MIRROR_SECTION_SIGNALS, 0,
+                   actions ? g_bytes_ref(actions) : g_bytes_new(leader.actions, sizeof leader.actions));
+  GBytes *misc = read_misc(process, leader.calls[ASK_BRK - ASK_UMASK].result, first == ASK_BRK ? still : NULL, error);
   if (!misc)
     return NULL;
   mirror_state_set(state, MIRROR_SECTION_MISC, 0, misc);
   /* The device's are the truth: a change of them is the device's to make. */
   if (process->primary)
-    mirror_state_set(state, MIRROR_SECTION_LIMITS, 0, read_limits(process));
+    mirror_state_set(state, MIRROR_SECTION_LIMITS, 0, g_bytes_new(leader.limits, sizeof leader.limits));
+  mirror_state_set(state, MIRROR_SECTION_LAYOUT, 0, g_bytes_ref(mirror_layout_pack(layout)));
   GByteArray *packed = g_byte_array_new();
-  mirror_layout_pack(layout, packed);
-  mirror_state_set(state, MIRROR_SECTION_LAYOUT, 0, g_byte_array_free_to_bytes(packed));
-  packed = g_byte_array_new();
   mirror_files_pack(files, packed);
   mirror_state_set(state, MIRROR_SECTION_FILES, 0, g_byte_array_free_to_bytes(packed));
   return g_steal_pointer(&state);

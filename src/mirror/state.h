@@ -36,10 +36,14 @@ GPtrArray *mirror_state_difference(const MirrorState *agreed, const MirrorState 
 void mirror_section_free(MirrorSection *section);
 
 /* Reads the small state of a frozen process, files excepted (they are the caller's to read, each twin in its way). `layout` is the
- * present one. Threads whose `user` mark says they are reserved are left out. */
+ * present one. Threads whose `user` mark says they are reserved are left out. `still` is what a mirror agreed on before it ran, where none
+ * of its system calls was notified and no signal delivered: then its signal actions, umask and working directory are what they were, since
+ * all calls that change them are notified (syscalls_table.c), and a signal's delivery may set an action back (SA_RESETHAND). NULL: all
+ * is read. *children: whether it has any. */
 typedef gboolean (*MirrorThreadCounts)(const MirrorThread *thread, void *user);
-MirrorState *mirror_state_read(MirrorProcess *process, const MirrorLayout *layout, const MirrorFiles *files,
-                               MirrorThreadCounts counts, void *user, GError **error);
+MirrorState *mirror_state_read(MirrorProcess *process, MirrorLayout *layout, const MirrorFiles *files,
+                               MirrorThreadCounts counts, void *user, const MirrorState *still, gboolean *children,
+                               GError **error);
 
 /* rseq areas are written by the kernel at any time and mean nothing elsewhere: unregisters those of all threads, as glibc has it
  * where the kernel knows no rseq (rseq(2), glibc's "The Restartable Sequences"). */

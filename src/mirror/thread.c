@@ -23,6 +23,10 @@ adopt(MirrorProcess *process, pid_t tid, GError **error)
     return NULL;
   }
   MirrorThread *thread = mirror_thread_add(process, tid);
+  if (!thread) {
+    doppel_error_set(error, DOPPEL_ERROR_GONE, "a new thread of process %d died at once", process->pid);
+    return NULL;
+  }
   thread->stopped = TRUE;
   return mirror_breakpoints_arm(thread, error) ? thread : NULL;
 }
@@ -59,9 +63,13 @@ mirror_thread_end(MirrorThread *thread, GError **error)
   if (!mirror_inject(thread, quiet, G_N_ELEMENTS(quiet), error))
     return FALSE;
   const guint64 arguments[6] = {0};
+  const guint64 all = G_MAXUINT64;
   ArchRegisters *registers = mirror_thread_registers(thread, error);
   if (!registers)
     return FALSE;
+  /* A signal sent to the process is for the others to take. */
+  if (ptrace(PTRACE_SETSIGMASK, thread->tid, sizeof all, &all) < 0)
+    return doppel_error_errno(error, "holding the signals of thread %d", thread->tid);
   arch_set_call(registers, process->scratch + arch_stub()->call_at, SYS_exit, arguments);
   thread->registers_changed = TRUE;
   thread->stop_signal = 0;

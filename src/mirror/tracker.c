@@ -26,6 +26,8 @@ enum { SCAN_WP_MATCHING = 1, SCAN_CHECK_WPASYNC = 2 };
 enum { IS_WRITTEN = 2, IS_FILE = 4, IS_PRESENT = 8, IS_SWAPPED = 16, IS_PFNZERO = 32 };
 enum { FEATURE_WP_UNPOPULATED = 1 << 13, FEATURE_WP_ASYNC = 1 << 15, USER_MODE_ONLY = 1 };
 
+enum { FORGET_RUNS_MAX = 64 };
+
 /* Bits of an entry of /proc/PID/pagemap. */
 #define ENTRY_SOFT_DIRTY (1ull << 55)
 #define ENTRY_FILE       (1ull << 61)
@@ -37,6 +39,8 @@ struct MirrorTracker {
   MirrorTrack track;
   int uffd;
   guint64 page;
+  GArray *written;    /* pagemap: struct page_region_abi, of one scan */
+  GHashTable *barred; /* pagemap: starts of areas that cannot be registered, nor written */
   gboolean begun;     /* soft-dirty: the bits mean something */
   GHashTable *hashes; /* hash: page address → PageHash */
   GHashTable *seen;   /* hash: the table being made by the present scan */
@@ -74,8 +78,9 @@ mirror_tracker_kind(const MirrorTracker *tracker)
 
 /* ---- what is common ---- */
 
-/* Only memory that can hold something of its own is looked at. What the mirror writes to a file through a mapping goes home with the
- * files; what the primary writes must be in the mirror's mapping before the block. */
+/* Only memory that can hold something of its own is looked at. What the mirror writes to a file through a
+ * mapping goes home with the files; what the primary writes must be in the mirror's mapping before the block.
+ */
 static gboolean
 tracked(const MirrorTracker *tracker, const MirrorMapping *area)
 {
@@ -91,11 +96,13 @@ tracked(const MirrorTracker *tracker, const MirrorMapping *area)
   }
 }
 
-/* In a private mapping a page still shared with the file is not the process's own; elsewhere the file bit tells nothing. */
+/* In a private mapping a page still shared with the file is not the process's own; elsewhere the file bit
+ * tells nothing. */
 static gboolean
 file_pages_are_clean(const MirrorMapping *area)
 {
-  return area->kind == MIRROR_MAP_FILE || area->kind == MIRROR_MAP_ANONYMOUS || area->kind == MIRROR_MAP_STACK;
+  return area->kind == MIRROR_MAP_FILE || area->kind == MIRROR_MAP_ANONYMOUS ||
+         area->kind == MIRROR_MAP_STACK;
 }
 
 static void
@@ -147,17 +154,24 @@ pagemap_start(MirrorTracker *tracker, GError **error)
   return TRUE;
 }
 
-/* One scan of an area, whatever number of regions it has. FALSE with errno. */
 static gboolean
-pagemap_scan(MirrorTracker *tracker, const MirrorMapping *area, guint64 mask, gboolean reset, gboolean fresh, GArray *runs)
+pagemap_failed(const MirrorTracker *tracker, GError **error)
+{
+  return doppel_error_errno(error, "scanning the pages of process %d", tracker->process->pid);
+}
+
+/* One scan of a part of an area, whatever number of regions it has. FALSE with errno. */
+static gboolean
+pagemap_scan(MirrorTracker *tracker, const MirrorMapping *area, guint64 start, guint64 end, guint64 mask,
+             gboolean reset, gboolean fresh, GArray *runs)
 {
   static struct page_region_abi regions[2048];
-  guint64 clean_at = area->start; /* fresh: what lies between the regions is as the mapping began */
-  for (guint64 at = area->start; at < area->end;) {
+  guint64 clean_at = start; /* fresh: what lies between the regions is as the mapping began */
+  for (guint64 at = start; at < end;) {
     struct pm_scan_abi scan = {.size = sizeof scan,
                                .flags = reset ? SCAN_WP_MATCHING | SCAN_CHECK_WPASYNC : 0,
                                .start = at,
-                               .end = area->end,
+                               .end = end,
                                .vec = (guintptr)regions,
                                .vec_len = G_N_ELEMENTS(regions),
                                .category_mask = mask,
@@ -168,7 +182,8 @@ pagemap_scan(MirrorTracker *tracker, const MirrorMapping *area, guint64 mask, gb
     for (int i = 0; i < found; i++) {
       guint64 is = regions[i].categories;
       gboolean there = (is & (IS_PRESENT | IS_SWAPPED)) && !(is & IS_PFNZERO);
-      if (there && (is & IS_FILE) && (file_pages_are_clean(area) || (fresh && area->kind == MIRROR_MAP_SHARED_FILE)))
+      if (there && (is & IS_FILE) &&
+          (file_pages_are_clean(area) || (fresh && area->kind == MIRROR_MAP_SHARED_FILE)))
         there = FALSE;
       if (!there && (fresh || area->kind == MIRROR_MAP_SHARED_FILE))
         continue;
@@ -177,35 +192,130 @@ pagemap_scan(MirrorTracker *tracker, const MirrorMapping *area, guint64 mask, gb
       emit(runs, regions[i].start, regions[i].end, there ? MIRROR_RUN_DATA : MIRROR_RUN_HOLE);
       clean_at = regions[i].end;
     }
-    at = scan.walk_end > at ? scan.walk_end : area->end;
+    at = scan.walk_end > at ? scan.walk_end : end;
   }
   if (fresh && area->kind != MIRROR_MAP_SHARED_FILE)
-    emit(runs, clean_at, area->end, MIRROR_RUN_HOLE);
+    emit(runs, clean_at, end, MIRROR_RUN_HOLE);
+  return TRUE;
+}
+
+/* An area that is not registered: new, or moved here, or replaced since. */
+static gboolean
+pagemap_new_area(MirrorTracker *tracker, const MirrorMapping *area, GArray *runs, GError **error)
+{
+  struct uffdio_register registration = {.range = {area->start, area->end - area->start},
+                                         .mode = UFFDIO_REGISTER_MODE_WP};
+  if (ioctl(tracker->uffd, UFFDIO_REGISTER, &registration) < 0) {
+    /* A file opened for reading only and mapped shared: it can never be written through this. */
+    if (errno == EPERM && area->kind == MIRROR_MAP_FILE && !(area->prot & PROT_WRITE)) {
+      g_hash_table_add(tracker->barred, g_memdup2(&area->start, sizeof area->start));
+      return TRUE;
+    }
+    return doppel_error_errno(error, "tracking the mapping at 0x%" G_GINT64_MODIFIER "x", area->start);
+  }
+  g_hash_table_remove(tracker->barred, &area->start);
+  if (runs && area->kind == MIRROR_MAP_DETACHED)
+    emit(runs, area->start, area->end, MIRROR_RUN_DATA);
+  else if (runs && !pagemap_scan(tracker, area, area->start, area->end, 0, FALSE, TRUE, runs))
+    return pagemap_failed(tracker, error);
+  if (!pagemap_scan(tracker, area, area->start, area->end, IS_WRITTEN, TRUE, FALSE, NULL))
+    return doppel_error_errno(error, "write-protecting the mapping at 0x%" G_GINT64_MODIFIER "x",
+                              area->start);
   return TRUE;
 }
 
 static gboolean
 pagemap_area(MirrorTracker *tracker, const MirrorMapping *area, GArray *runs, GError **error)
 {
-  if (pagemap_scan(tracker, area, IS_WRITTEN, TRUE, FALSE, runs))
+  if (pagemap_scan(tracker, area, area->start, area->end, IS_WRITTEN, TRUE, FALSE, runs))
     return TRUE;
-  if (errno != EPERM)
-    return doppel_error_errno(error, "scanning the pages of process %d", tracker->process->pid);
-  /* Not registered: new, or moved here, or replaced since. */
-  struct uffdio_register registration = {.range = {area->start, area->end - area->start},
-                                         .mode = UFFDIO_REGISTER_MODE_WP};
-  if (ioctl(tracker->uffd, UFFDIO_REGISTER, &registration) < 0) {
-    /* A file opened for reading only and mapped shared: it can never be written through this. */
-    if (errno == EPERM && area->kind == MIRROR_MAP_FILE && !(area->prot & PROT_WRITE))
-      return TRUE;
-    return doppel_error_errno(error, "tracking the mapping at 0x%" G_GINT64_MODIFIER "x", area->start);
+  return errno == EPERM ? pagemap_new_area(tracker, area, runs, error) : pagemap_failed(tracker, error);
+}
+
+/* Where something was written, and nothing more: the one question that the kernel has a fast loop for
+ * (pagemap_scan_pmd_entry() in fs/proc/task_mmu.c). Changes nothing, so that what fails here can be done in
+ * another way. FALSE with errno. */
+static gboolean
+pagemap_written(MirrorTracker *tracker, guint64 start, guint64 end)
+{
+  static struct page_region_abi regions[2048];
+  g_array_set_size(tracker->written, 0);
+  for (guint64 at = start; at < end;) {
+    struct pm_scan_abi scan = {.size = sizeof scan,
+                               .flags = SCAN_CHECK_WPASYNC,
+                               .start = at,
+                               .end = end,
+                               .vec = (guintptr)regions,
+                               .vec_len = G_N_ELEMENTS(regions),
+                               .category_mask = IS_WRITTEN,
+                               .return_mask = IS_WRITTEN};
+    int found = ioctl(tracker->process->pagemap, SCAN_IOCTL, &scan);
+    if (found < 0)
+      return FALSE;
+    g_array_append_vals(tracker->written, regions, found);
+    at = scan.walk_end > at ? scan.walk_end : end;
   }
-  if (runs && area->kind == MIRROR_MAP_DETACHED)
-    emit(runs, area->start, area->end, MIRROR_RUN_DATA);
-  else if (runs && !pagemap_scan(tracker, area, 0, FALSE, TRUE, runs))
-    return doppel_error_errno(error, "scanning the pages of process %d", tracker->process->pid);
-  if (!pagemap_scan(tracker, area, IS_WRITTEN, TRUE, FALSE, NULL))
-    return doppel_error_errno(error, "write-protecting the mapping at 0x%" G_GINT64_MODIFIER "x", area->start);
+  return TRUE;
+}
+
+static gboolean
+pagemap_group(MirrorTracker *tracker, const MirrorMapping *areas, guint count, GArray *runs, GError **error)
+{
+  gboolean all = pagemap_written(tracker, areas[0].start, areas[count - 1].end);
+  if (!all && errno != EPERM)
+    return pagemap_failed(tracker, error);
+  for (guint i = 0; i < count; i++) {
+    if (!all && !pagemap_area(tracker, &areas[i], runs, error))
+      return FALSE;
+    for (guint k = 0; all && k < tracker->written->len; k++) {
+      const struct page_region_abi *region = &g_array_index(tracker->written, struct page_region_abi, k);
+      guint64 start = MAX(region->start, areas[i].start), end = MIN(region->end, areas[i].end);
+      if (start < end && !pagemap_scan(tracker, &areas[i], start, end, IS_WRITTEN, TRUE, FALSE, runs))
+        return pagemap_failed(tracker, error);
+    }
+  }
+  return TRUE;
+}
+
+/* Neighbours are asked about with one call. */
+static gboolean
+pagemap_all(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GError **error)
+{
+  const MirrorMapping *areas = (const MirrorMapping *)(void *)layout->areas->data;
+  for (guint i = 0, count; i < layout->areas->len; i += count) {
+    count = 1;
+    if (!tracked(tracker, &areas[i]))
+      continue;
+    if (g_hash_table_contains(tracker->barred, &areas[i].start)) {
+      if (!pagemap_area(tracker, &areas[i], runs, error))
+        return FALSE;
+      continue;
+    }
+    while (i + count < layout->areas->len && areas[i + count].start == areas[i + count - 1].end &&
+           tracked(tracker, &areas[i + count]) &&
+           !g_hash_table_contains(tracker->barred, &areas[i + count].start))
+      count++;
+    if (!pagemap_group(tracker, areas + i, count, runs, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+/* Begins anew for these pages alone. */
+static gboolean
+pagemap_forget(MirrorTracker *tracker, const GArray *runs, GError **error)
+{
+  for (guint i = 0; i < runs->len; i++) {
+    const MirrorRun *run = &g_array_index(runs, MirrorRun, i);
+    struct pm_scan_abi scan = {.size = sizeof scan,
+                               .flags = SCAN_WP_MATCHING,
+                               .start = run->address,
+                               .end = run->address + run->length,
+                               .category_mask = IS_WRITTEN,
+                               .return_mask = IS_WRITTEN};
+    if (ioctl(tracker->process->pagemap, SCAN_IOCTL, &scan) < 0)
+      return pagemap_failed(tracker, error);
+  }
   return TRUE;
 }
 
@@ -218,7 +328,8 @@ soft_dirty_clear(MirrorTracker *tracker)
   return fd >= 0 && write(fd, "4", 1) == 1;
 }
 
-/* Writing to clear_refs succeeds also where the bit is not compiled in: see whether a page of our own gets it. */
+/* Writing to clear_refs succeeds also where the bit is not compiled in: see whether a page of our own gets
+ * it. */
 static gboolean
 soft_dirty_works(void)
 {
@@ -251,13 +362,34 @@ hash_changed(MirrorTracker *tracker, guint64 address, gboolean *changed, GError 
   return TRUE;
 }
 
+/* The pages of these runs have been made what both sides have: their hashes are those of what is there now.
+ */
+static gboolean
+hash_forget(MirrorTracker *tracker, const GArray *runs, GError **error)
+{
+  gboolean done = TRUE;
+  tracker->seen = tracker->hashes; /* a page's new hash takes the place of its old one */
+  for (guint i = 0; i < runs->len && done; i++) {
+    const MirrorRun *run = &g_array_index(runs, MirrorRun, i);
+    for (guint64 at = run->address; at < run->address + run->length && done; at += tracker->page) {
+      gboolean unused;
+      if (run->kind == MIRROR_RUN_HOLE)
+        g_hash_table_remove(tracker->hashes, &at);
+      else
+        done = hash_changed(tracker, at, &unused, error);
+    }
+  }
+  tracker->seen = NULL;
+  return done;
+}
+
 static gboolean
 entry_there(const MirrorMapping *area, guint64 entry)
 {
   if (area->kind == MIRROR_MAP_SHARED_FILE)
     return (entry & ENTRY_PRESENT) != 0;
-  return area->kind == MIRROR_MAP_DETACHED || ((entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) &&
-                                               !((entry & ENTRY_FILE) && file_pages_are_clean(area)));
+  return area->kind == MIRROR_MAP_DETACHED ||
+         ((entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) && !((entry & ENTRY_FILE) && file_pages_are_clean(area)));
 }
 
 static gboolean
@@ -339,12 +471,14 @@ mirror_tracker_new(MirrorProcess *process, MirrorTrack track, GError **error)
   tracker->process = process;
   tracker->uffd = -1;
   tracker->page = sysconf(_SC_PAGESIZE);
+  tracker->written = g_array_new(FALSE, FALSE, sizeof(struct page_region_abi));
+  tracker->barred = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
   tracker->hashes = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
   if (track != MIRROR_TRACK_AUTO) {
     g_autoptr(GError) why = NULL;
     if (!backend_start(tracker, track, &why)) {
-      doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "cannot track changed pages by %s: %s", mirror_track_name(track),
-                       why->message);
+      doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "cannot track changed pages by %s: %s",
+                       mirror_track_name(track), why->message);
       return NULL;
     }
     return g_steal_pointer(&tracker);
@@ -362,18 +496,29 @@ mirror_tracker_free(MirrorTracker *tracker)
     return;
   io_close(&tracker->uffd);
   g_hash_table_unref(tracker->hashes);
+  g_hash_table_unref(tracker->barred);
+  g_array_unref(tracker->written);
   g_free(tracker);
 }
 
 gboolean
 mirror_tracker_changed(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GError **error)
 {
-  if (tracker->track != MIRROR_TRACK_PAGEMAP)
-    return walk_all(tracker, layout, runs, error);
-  for (guint i = 0; i < layout->areas->len; i++) {
-    const MirrorMapping *area = &g_array_index(layout->areas, MirrorMapping, i);
-    if (tracked(tracker, area) && !pagemap_area(tracker, area, runs, error))
-      return FALSE;
+  return tracker->track == MIRROR_TRACK_PAGEMAP ? pagemap_all(tracker, layout, runs, error)
+                                                : walk_all(tracker, layout, runs, error);
+}
+
+gboolean
+mirror_tracker_forget(MirrorTracker *tracker, const MirrorLayout *layout, const GArray *runs, GError **error)
+{
+  switch (tracker->track) {
+  case MIRROR_TRACK_PAGEMAP:
+    /* A call for each run, while that is less than to look at all. */
+    return runs->len <= FORGET_RUNS_MAX ? pagemap_forget(tracker, runs, error)
+                                        : pagemap_all(tracker, layout, NULL, error);
+  case MIRROR_TRACK_HASH:
+    return hash_forget(tracker, runs, error);
+  default:
+    return walk_all(tracker, layout, NULL, error);
   }
-  return TRUE;
 }

@@ -37,3 +37,7 @@ MirrorTrack mirror_tracker_kind(const MirrorTracker *tracker);
  * call, and begins anew. A mapping that was not there at the last call, or was replaced, is changed as a whole. The process must be stopped.
  * `runs` NULL: only begins anew (the twins have just been made equal). */
 gboolean mirror_tracker_changed(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GError **error);
+
+/* These pages, which the caller has written, are what both sides have: they count as unchanged from now on. Everything else stays as it is.
+ * `layout` must be the one of the last call above. */
+gboolean mirror_tracker_forget(MirrorTracker *tracker, const MirrorLayout *layout, const GArray *runs, GError **error);

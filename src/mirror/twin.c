@@ -74,16 +74,16 @@ mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GError **error)
   g_autoptr(MirrorDelta) delta = mirror_delta_new();
   if (!mirror_state_quiet_rseq(twin->process, error))
     return NULL;
-  MirrorLayout *layout = mirror_layout_read(twin->process, error);
-  if (!layout)
+  if (!mirror_layout_renew(twin->process, &twin->layout, error))
     return NULL;
-  mirror_layout_free(twin->layout);
-  twin->layout = layout;
+  MirrorLayout *layout = twin->layout;
   /* A mapping that a block made and left is only a file of the replica to the other side. */
   if ((twin->primary && !refuse_foreign(layout, error)) ||
       !mirror_tracker_changed(twin->tracker, layout, delta->runs, error) || !read_runs(twin->process, delta, error))
     return NULL;
-  MirrorState *now = mirror_state_read(twin->process, layout, files, twin->counts, twin->user, error);
+  const MirrorState *still = twin->still && !twin->primary ? twin->agreed : NULL;
+  MirrorState *now =
+      mirror_state_read(twin->process, layout, files, twin->counts, twin->user, still, &twin->children, error);
   if (!now)
     return NULL;
   GBytes *limits = !twin->primary && twin->agreed ? mirror_state_get(twin->agreed, MIRROR_SECTION_LIMITS, 0) : NULL;
@@ -359,17 +359,6 @@ make_plan(MirrorTwin *twin, const MirrorDelta *delta, Plan *plan, GError **error
 }
 
 static gboolean
-refresh_layout(MirrorTwin *twin, GError **error)
-{
-  MirrorLayout *now = mirror_layout_read(twin->process, error);
-  if (!now)
-    return FALSE;
-  mirror_layout_free(twin->layout);
-  twin->layout = now;
-  return TRUE;
-}
-
-static gboolean
 apply_sections(MirrorTwin *twin, const MirrorDelta *delta, const Plan *plan, GError **error)
 {
   const MirrorSection *signals = mirror_delta_section(delta, MIRROR_SECTION_SIGNALS, 0);
@@ -402,11 +391,12 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
   g_auto(Plan) plan = {0};
   MirrorProcess *process = twin->process;
   const MirrorSection *misc = mirror_delta_section(delta, MIRROR_SECTION_MISC, 0);
+  gboolean former_unknown = !twin->agreed;
   *begun = FALSE;
   if (!make_plan(twin, delta, &plan, error))
     return FALSE;
   if (plan.layout || !twin->layout) {
-    if (!refresh_layout(twin, error))
+    if (!mirror_layout_renew(twin->process, &twin->layout, error))
       return FALSE;
   }
   if (plan.layout) {
@@ -417,7 +407,7 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
   if (!threads_present(twin, delta, error))
     return FALSE;
   if (misc && misc->bytes) {
-    if (!mirror_state_apply_misc(process, misc->bytes, error) || (plan.layout && !refresh_layout(twin, error)))
+    if (!mirror_state_apply_misc(process, misc->bytes, error) || (plan.layout && !mirror_layout_renew(twin->process, &twin->layout, error)))
       return FALSE;
   }
   if (plan.layout) {
@@ -430,11 +420,13 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
     if (!take_step(process, &g_array_index(plan.steps, MirrorStep, i), error))
       return FALSE;
   if (!write_runs(process, delta, error) || !apply_sections(twin, delta, &plan, error) ||
-      (plan.layout && !refresh_layout(twin, error)))
+      (plan.layout && !mirror_layout_renew(twin->process, &twin->layout, error)))
     return FALSE;
   agree(twin, delta);
-  /* Both sides are equal now: what was written to make them so is no change. */
-  return mirror_tracker_changed(twin->tracker, twin->layout, NULL, error);
+  /* Both sides are equal now: what was written to make them so is no change. The process has stood still since its last
+   * capture, which began tracking anew: where no mapping changed, the delta's own pages are all that was written. */
+  return plan.layout || former_unknown ? mirror_tracker_changed(twin->tracker, twin->layout, NULL, error)
+                                       : mirror_tracker_forget(twin->tracker, twin->layout, delta->runs, error);
 }
 
 /* ---- digest ---- */

@@ -10,6 +10,8 @@ typedef struct {
   MirrorState *agreed; /* what both sides have; NULL before the first delta */
   MirrorLayout *layout; /* the process's own at the last capture or apply */
   gboolean primary;
+  gboolean still;    /* mirror, the owner's: see mirror_state_read() */
+  gboolean children; /* at the last capture the process had child processes */
   MirrorThreadCounts counts; /* which threads are the program's; NULL: all */
   void *user;
   /* Mirror: sees to it that the next thread gets this id (the mirror itself has not the right to choose). */

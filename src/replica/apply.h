@@ -38,8 +38,9 @@ gboolean replica_apply_ready(const ReplicaApply *apply);
  * says, and replica_recover() will try again). */
 gboolean replica_apply_commit(ReplicaApply *apply, GError **error);
 
-/* The same for several trees, all or none: those that were made are taken back where a later one fails. (A process that is killed on the way
- * leaves each tree whole, but some may have been changed and others not.) */
+/* The same for several trees, all or none: those that were made are taken back where a later one fails. (A
+ * process that is killed on the way leaves each tree whole, but some may have been changed and others not.)
+ */
 gboolean replica_apply_commit_all(ReplicaApply *const *applies, guint count, GError **error);
 
 /* Paths (strings) that stood in the way, owned by `apply`. */

@@ -243,8 +243,9 @@ is_linked(const ReplicaNode *node)
   return node && node->mark.inode && node->mark.facts.type == REPLICA_FILE && node->mark.facts.nlink > 1;
 }
 
-/* The inode `of` changed as a whole, or lost a name: its other names, below `node`, are noted again. What the
- * block had changed of it would have been found changed at the name that was fixed. */
+/* The inode `of` changed as a whole, or lost a name (to `fixed`, NULL for nothing): its other names, below
+ * `node`, are noted again. What the block had changed of it would have been found changed at the name that
+ * was fixed. */
 static void
 note_siblings(const ReplicaLayer *layer, ReplicaNode *node, const char *path, const ReplicaNode *of,
               const ReplicaNode *fixed)
@@ -269,7 +270,7 @@ note_siblings(const ReplicaLayer *layer, ReplicaNode *node, const char *path, co
     ReplicaNode *again = node_new(FALSE);
     again->mark = mark;
     again->read_ns = read_ns;
-    gboolean same_inode = fixed->mark.inode && g_bytes_equal(fixed->mark.inode, of->mark.inode);
+    gboolean same_inode = fixed && fixed->mark.inode && g_bytes_equal(fixed->mark.inode, of->mark.inode);
     ReplicaBlocks *blocks = same_inode ? fixed->blocks : sibling->blocks;
     again->blocks = blocks ? replica_blocks_ref(blocks) : NULL;
     g_hash_table_iter_replace(&iter, again);
@@ -356,7 +357,7 @@ replica_baseline_note(ReplicaBaseline *baseline, const ReplicaLayer *layer, cons
   if (!note_leaf(layer, node, path, name, error))
     return FALSE;
   const ReplicaNode *now = replica_node_child(node, name);
-  if (now && is_linked(before))
+  if (is_linked(before))
     note_siblings(layer, baseline->root, "", before, now);
   return TRUE;
 }

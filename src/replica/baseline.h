@@ -17,7 +17,7 @@ typedef struct {
   ReplicaMark mark;
   gboolean through; /* a directory that a fix passed through after the block had copied it up: its own facts
                        are the lower ones */
-  gint64 read_ns;   /* CLOCK_REALTIME before it was read */
+  gint64 read_ns;   /* replica_now_ns() before it was read */
   ReplicaBlocks *blocks; /* of files, once read: the content */
   GHashTable *children;  /* of directories: name to ReplicaNode */
 } ReplicaNode;

@@ -10,8 +10,9 @@
 #include "replica/path.h"
 #include "replica/rows.h"
 
-#define ID_BITS 06000 /* set-user-id and set-group-id: a write clears them, so they are set again after one  \
-                       */
+#define ID_BITS                                                                                              \
+  06000 /* set-user-id and set-group-id: a write clears them, so they are set again after one                \
+         */
 
 typedef struct {
   const ReplicaLayer *layer;

@@ -176,6 +176,12 @@ replica_facts_read(int root, const char *path, guint flags, ReplicaHashes *hashe
   return replica_facts_read_at(parent, name, flags, hashes, facts);
 }
 
+static gboolean
+ids_differ(guint32 a, guint32 b)
+{
+  return a != b && a != REPLICA_ID_UNMAPPED && b != REPLICA_ID_UNMAPPED;
+}
+
 guint
 replica_facts_differ(const ReplicaFacts *a, const ReplicaFacts *b, guint what)
 {
@@ -184,7 +190,7 @@ replica_facts_differ(const ReplicaFacts *a, const ReplicaFacts *b, guint what)
     differ |= REPLICA_FACT_TYPE;
   if (a->mode != b->mode && !(a->type == REPLICA_SYMLINK && b->type == REPLICA_SYMLINK))
     differ |= REPLICA_FACT_MODE;
-  if (a->uid != b->uid || a->gid != b->gid)
+  if (ids_differ(a->uid, b->uid) || ids_differ(a->gid, b->gid))
     differ |= REPLICA_FACT_OWNER;
   if (a->size != b->size)
     differ |= REPLICA_FACT_SIZE;
@@ -220,7 +226,7 @@ gint64
 replica_now_ns(void)
 {
   struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
+  clock_gettime(CLOCK_REALTIME_COARSE, &now);
   return now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 

@@ -59,11 +59,15 @@ int replica_facts_read(int root, const char *path, guint flags, ReplicaHashes *h
 int replica_facts_read_at(int directory, const char *name, guint flags, ReplicaHashes *hashes,
                           ReplicaFacts *facts);
 
+/* What the kernel shows for an id that has no place in the reader's user namespace (its default overflowuid):
+ * it may be any. */
+#define REPLICA_ID_UNMAPPED 65534
+
 enum {
   REPLICA_FACT_TYPE = 1 << 0,
-  REPLICA_FACT_MODE = 1 << 1, /* but of symbolic links */
-  REPLICA_FACT_OWNER = 1 << 2,
-  REPLICA_FACT_SIZE = 1 << 3, /* of files; in a delta: the content */
+  REPLICA_FACT_MODE = 1 << 1,  /* but of symbolic links */
+  REPLICA_FACT_OWNER = 1 << 2, /* an unmapped id is equal to every other */
+  REPLICA_FACT_SIZE = 1 << 3,  /* of files; in a delta: the content */
   REPLICA_FACT_MTIME = 1 << 4,
   REPLICA_FACT_RDEV = 1 << 5, /* of devices */
   REPLICA_FACT_TARGET = 1 << 6,
@@ -78,8 +82,8 @@ enum {
 guint replica_facts_differ(const ReplicaFacts *a, const ReplicaFacts *b, guint what);
 gboolean replica_facts_equal(const ReplicaFacts *a, const ReplicaFacts *b, guint what);
 
-/* Whether a change of the file after `read_ns` (CLOCK_REALTIME) could have left its ctime as it is here: the
- * clock of a file system ticks coarsely. What was learnt about such a file must not be remembered by its
+/* Whether a change of the file after `read_ns` (replica_now_ns()) could have left its ctime as it is here:
+ * the clock of a file system ticks coarsely. What was learnt about such a file must not be remembered by its
  * times. */
 gboolean replica_facts_racy(const ReplicaFacts *facts, gint64 read_ns);
 
@@ -87,4 +91,5 @@ gboolean replica_facts_racy(const ReplicaFacts *facts, gint64 read_ns);
  * in which none undoes another. Never follows a symbolic link. 0, or an errno. */
 int replica_facts_set(int directory, const char *name, const ReplicaFacts *facts, guint what);
 
-gint64 replica_now_ns(void); /* CLOCK_REALTIME */
+/* CLOCK_REALTIME_COARSE, the clock that file systems stamp with: it may lag, and so do the stamps. */
+gint64 replica_now_ns(void);

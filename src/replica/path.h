@@ -29,8 +29,8 @@ void replica_path_proc(char proc[static REPLICA_PROC_MAX], int dirfd, const char
 /* The same for what `fd` is open on. */
 void replica_path_proc_fd(char proc[static REPLICA_PROC_MAX], int fd);
 
-/* Where procfs shows the calling process, for the two above: "/proc/self" unless another was set, at most 31 bytes. A relative one counts
- * from the working directory: for who has a /proc that does not show it. */
+/* Where procfs shows the calling process, for the two above: "/proc/self" unless another was set, at most 31
+ * bytes. A relative one counts from the working directory: for who has a /proc that does not show it. */
 void replica_path_set_self(const char *self);
 
 /* The path of the directory that holds `path` ("" for one at the top). */

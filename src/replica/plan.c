@@ -367,11 +367,15 @@ plan_kept_directory(ReplicaTransaction *transaction, const ReplicaEntry *entry, 
 {
   const ReplicaFacts *now = g_hash_table_lookup(transaction->unlocked, entry->path);
   guint set = entry->set & REPLICA_FACT_METADATA;
+  g_auto(ReplicaFacts) wanted = {0};
+  replica_facts_copy(&wanted, &entry->after);
+  if (!(set & REPLICA_FACT_MTIME))
+    wanted.mtime_ns = item->now.mtime_ns;
   if (!now)
     now = &item->now;
-  else if (now->mode != item->now.mode)
-    set |= REPLICA_FACT_MODE;
-  return !set || add_step(transaction, set_step(entry->path, now, &entry->after, set, set), error);
+  else
+    set |= REPLICA_FACT_MTIME | (now->mode != item->now.mode ? REPLICA_FACT_MODE : 0);
+  return !set || add_step(transaction, set_step(entry->path, now, &wanted, set, set), error);
 }
 
 static int
@@ -380,7 +384,8 @@ compare_strings(gconstpointer a, gconstpointer b)
   return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Directories that were made writable and are no change of the block's get their mode back. */
+/* Directories in which names came or went, and that are no change of the block's, get their mode and times
+ * back. */
 static gboolean
 plan_relock(ReplicaTransaction *transaction, const char *path, GError **error)
 {
@@ -392,8 +397,8 @@ plan_relock(ReplicaTransaction *transaction, const char *path, GError **error)
   errno = failure;
   if (failure)
     return doppel_error_errno(error, "cannot read the directory %s", path);
-  return old.mode == now->mode ||
-         add_step(transaction, set_step(path, now, &old, REPLICA_FACT_MODE, REPLICA_FACT_MODE), error);
+  guint set = REPLICA_FACT_MTIME | (old.mode != now->mode ? REPLICA_FACT_MODE : 0);
+  return add_step(transaction, set_step(path, now, &old, set, set), error);
 }
 
 static gboolean

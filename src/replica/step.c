@@ -298,14 +298,26 @@ undo_content(int root, const ReplicaStep *step, int undo, GError **error)
   return TRUE;
 }
 
+/* Only the owner may set times. Who writes to another's file or directory leaves the time of the writing, as
+ * programs do. */
+static int
+set_facts(const Place *place, const ReplicaFacts *facts, guint set)
+{
+  int failure = replica_facts_set(place->parent, place->name, facts, set & ~REPLICA_FACT_MTIME);
+  if (!failure && (set & REPLICA_FACT_MTIME))
+    failure = replica_facts_set(place->parent, place->name, facts, REPLICA_FACT_MTIME);
+  else
+    return failure;
+  return failure == EPERM ? 0 : failure;
+}
+
 static gboolean
 run_set(int root, const ReplicaStep *step, GError **error)
 {
   g_auto(Place) place = place_open(root, step->path);
   if (place.parent >= 0 && !holds(&place, step->dev, step->ino))
     return raced(error, step->path);
-  int failure =
-      place.parent < 0 ? errno : replica_facts_set(place.parent, place.name, &step->new_facts, step->set);
+  int failure = place.parent < 0 ? errno : set_facts(&place, &step->new_facts, step->set);
   errno = failure;
   return !failure ||
          doppel_error_errno(error, "cannot set owner, mode, attributes or times of %s", step->path);
@@ -317,7 +329,7 @@ undo_set(int root, const ReplicaStep *step, GError **error)
   g_auto(Place) place = place_open(root, step->path);
   if (!holds(&place, step->dev, step->ino))
     return TRUE;
-  int failure = replica_facts_set(place.parent, place.name, &step->old_facts, step->undo);
+  int failure = set_facts(&place, &step->old_facts, step->undo);
   errno = failure;
   return !failure ||
          doppel_error_errno(error, "cannot set owner, mode, attributes or times of %s back", step->path);

@@ -86,19 +86,20 @@ class Stage:
         """The row's own argument vector."""
         return [self._fill(word) for word in self.row.program]
 
-    def perform(self, prefix=(), timeout=None, started=None):
-        """Runs prefix + command in a fresh copy of the prepared directory. `started(process)` is called once it runs.
+    def perform(self, prefix=(), timeout=None, started=None, patience=2.0):
+        """Runs prefix + command in a fresh copy of the prepared directory. `started(process)` is called once it runs;
+        processes of the run that are still there `patience` seconds after its end are told in the outcome, and killed.
 
         The directory is left in place until the next perform() or close()."""
         shutil.rmtree(self.work, ignore_errors=True)
         subprocess.run(["cp", "-a", str(self.prepared), str(self.work)], check=True)
         run = _Run(self, list(prefix), started)
         outcome = run.drive(time.monotonic() + (timeout or self.row.timeout))
-        outcome.left = self._left_behind()
+        outcome.left = self._left_behind(patience)
         outcome.tree = tree(self.work, self.row.ignore_files)
         return outcome
 
-    def _left_behind(self, patience=2.0):
+    def _left_behind(self, patience):
         """Processes of this stage that outlived the run: found by a variable in their environment, then killed."""
         limit = time.monotonic() + patience
         while True:

@@ -183,15 +183,26 @@ arch_frame_left(guint64 entry_sp, guint64 sp)
 
 enum { XSAVE_LEGACY = 512, XSAVE_HEADER = 64, XSAVE_XCR0_AT = 464, XSAVE_MAX = 16384, XSAVE_COMPONENTS = 63 };
 
+/* In a virtual machine each CPUID instruction is a way out to the hypervisor and back: asked once. */
 static gboolean
 xsave_component(guint component, guint32 *size, guint32 *offset)
 {
+  static struct {
+    gboolean known;
+    guint32 size, offset;
+  } components[XSAVE_COMPONENTS];
+  typeof(&components[0]) entry = &components[component];
   guint32 eax, ebx, ecx, edx;
-  if (!__get_cpuid_count(0xd, component, &eax, &ebx, &ecx, &edx))
-    return FALSE;
-  *size = eax;
-  *offset = ebx;
-  return eax != 0;
+  if (!entry->known) {
+    if (__get_cpuid_count(0xd, component, &eax, &ebx, &ecx, &edx)) {
+      entry->size = eax;
+      entry->offset = ebx;
+    }
+    entry->known = TRUE;
+  }
+  *size = entry->size;
+  *offset = entry->offset;
+  return entry->size != 0;
 }
 
 static gboolean

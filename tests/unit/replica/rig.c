@@ -248,7 +248,6 @@ rig_commit(Rig *rig, GPtrArray *conflicts, GError **error)
       replica_capture(rig->layer, rig->baseline, &(ReplicaCaptureOptions){.renamed = rig->renamed}, error);
   if (!delta)
     return FALSE;
-  if (g_getenv("TRACE")) for (guint i = 0; i < delta->entries->len; i++) { ReplicaEntry *e = delta->entries->pdata[i]; g_printerr("entry %d %s from %s set %x\n", e->change, e->path, e->from, e->set); }
   g_autoptr(ReplicaPacker) packer = replica_packer_new(rig->layer, delta);
   ReplicaApplyOptions options = {.seen = rig->seen};
   if (!replica_apply(rig->device_fd, rig->state_fd, packer_next, packer, &options, conflicts, error))

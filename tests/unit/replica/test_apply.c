@@ -74,6 +74,9 @@ fill_owned(Rig *rig, const char *root)
 {
   fill(rig, root);
   rig_run("chown", "-R", "1000:1000", root, NULL);
+  g_autofree char *shared = rig_path(root, "shared"); /* another's, like /tmp: its times cannot be set */
+  g_assert_cmpint(mkdir(shared, 0700), ==, 0);
+  g_assert_cmpint(chmod(shared, 01777), ==, 0);
 }
 
 static Rig *
@@ -573,7 +576,9 @@ test_unprivileged(void)
     return;
   }
   work(rig);
-  rig_run("chown", "-R", "1000:1000", rig->merged, NULL);
+  rig_write(rig->merged, "shared/mine", "mine\n");
+  rig_run("find", rig->merged, "-mindepth", "1", "!", "-name", "shared", "-exec", "chown", "-h", "1000:1000",
+          "{}", ";", NULL);
   g_autofree char *state = rig_path(rig->base, "state");
   rig_run("chown", "1000:1000", state, rig->base, NULL);
   ReplicaDelta *captured;
@@ -594,6 +599,9 @@ test_unprivileged(void)
   int status;
   waitpid(child, &status, 0);
   g_assert_cmpint(status, ==, 0);
+  g_autofree char *here = rig_path(rig->device, "shared");
+  g_autofree char *there = rig_path(rig->merged, "shared");
+  rig_run("touch", "-d", "@5", here, there, NULL);
   rig_assert_same(rig, rig->merged, rig->device, TRUE);
   rig_free(rig);
 }
