@@ -41,23 +41,32 @@ on_hello(Augmenter *augmenter, const Doppel__Engine__Hello *hello, GError **erro
   return ENGINE_SEND(augmenter->link, HELLO, hello, &own, error);
 }
 
+/* First the places of the clone's files, since contents may be asked for before the mirror is there; then
+ * what turned out since. */
+gboolean
+augmenter_tell_started(Augmenter *augmenter, GError **error)
+{
+  Doppel__Engine__Started started = DOPPEL__ENGINE__STARTED__INIT;
+  g_autoptr(GPtrArray) mountpoints = paths_mountpoints(augmenter->paths);
+  g_autofree ProtobufCBinaryData *list = g_new(ProtobufCBinaryData, mountpoints->len + 1);
+  for (guint i = 0; i < mountpoints->len; i++)
+    list[i] = (ProtobufCBinaryData){strlen(mountpoints->pdata[i]), mountpoints->pdata[i]};
+  started.n_mountpoint = augmenter->process ? 0 : mountpoints->len;
+  started.mountpoint = list;
+  const GPtrArray *notes = paths_notes(augmenter->paths);
+  started.n_note = notes->len - augmenter->notes_told;
+  started.note = (char **)notes->pdata + augmenter->notes_told;
+  augmenter->notes_told = notes->len;
+  return ENGINE_SEND(augmenter->link, STARTED, started, &started, error);
+}
+
 static gboolean
 on_start(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error)
 {
   g_autoptr(GError) why = NULL;
   if (!augmenter_start_mirror(augmenter, start, &why))
     return fail(augmenter, why->message);
-  Doppel__Engine__Started started = DOPPEL__ENGINE__STARTED__INIT;
-  g_autoptr(GPtrArray) mountpoints = paths_mountpoints(augmenter->paths);
-  g_autofree ProtobufCBinaryData *list = g_new(ProtobufCBinaryData, mountpoints->len + 1);
-  for (guint i = 0; i < mountpoints->len; i++)
-    list[i] = (ProtobufCBinaryData){strlen(mountpoints->pdata[i]), mountpoints->pdata[i]};
-  started.n_mountpoint = mountpoints->len;
-  started.mountpoint = list;
-  const GPtrArray *notes = paths_notes(augmenter->paths);
-  started.n_note = notes->len;
-  started.note = (char **)notes->pdata;
-  return ENGINE_SEND(augmenter->link, STARTED, started, &started, error);
+  return augmenter_tell_started(augmenter, error);
 }
 
 static gboolean
@@ -69,7 +78,8 @@ on_threads(Augmenter *augmenter, const Doppel__Engine__Threads *threads, GError 
     return TRUE;
   if (threads->error || !threads->n_thread)
     return augmenter_block_end(augmenter, DOPPEL__ENGINE__HOW__CUT, 0,
-                               threads->error ? threads->error : "no thread could be made on the device", error);
+                               threads->error ? threads->error : "no thread could be made on the device",
+                               error);
   g_array_append_vals(augmenter->reserved, threads->thread, threads->n_thread);
   augmenter_retry_held(augmenter, error);
   return TRUE;
@@ -82,7 +92,8 @@ on_delta(Augmenter *augmenter, const Doppel__Engine__DeltaPiece *piece, GError *
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a delta at a wrong moment");
   if (!augmenter->incoming)
     augmenter->incoming = mirror_delta_new();
-  return mirror_delta_receive(augmenter->incoming, piece, DELTA_BYTES_MAX, &augmenter->incoming_complete, error);
+  return mirror_delta_receive(augmenter->incoming, piece, DELTA_BYTES_MAX, &augmenter->incoming_complete,
+                              error);
 }
 
 static gboolean
@@ -109,7 +120,8 @@ on_files(Augmenter *augmenter, GError **error)
 static gboolean
 on_message(Augmenter *augmenter, const EngineMessage *message, GError **error)
 {
-  gboolean about_files = FALSE, good = !augmenter->paths || paths_message(augmenter->paths, message, &about_files, error);
+  gboolean about_files = FALSE,
+           good = !augmenter->paths || paths_message(augmenter->paths, message, &about_files, error);
   if (about_files)
     return good && on_files(augmenter, error);
   switch (message->kind_case) {
@@ -163,7 +175,8 @@ drain_link(Augmenter *augmenter, GError **error)
       return TRUE;
     if (!on_message(augmenter, message, error)) {
       if (error && !*error)
-        doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a message '%s' at a wrong moment", engine_message_name(message));
+        doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a message '%s' at a wrong moment",
+                         engine_message_name(message));
       return FALSE;
     }
   }
@@ -219,7 +232,8 @@ augmenter_postpone(Augmenter *augmenter, EngineMessage *message, GError **error)
   enum { POSTPONED_MAX = 4096 };
   if (g_queue_get_length(augmenter->postponed) >= POSTPONED_MAX) {
     engine_message_free(message);
-    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the device does not answer, and sends other things");
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
+                            "the device does not answer, and sends other things");
   }
   g_queue_push_tail(augmenter->postponed, message);
   return TRUE;

@@ -61,7 +61,8 @@ typedef struct Augmenter {
   int children; /* signalfd for SIGCHLD */
   MirrorPhase phase;
   gboolean noticed; /* in this block: a system call was notified, a signal came, or a thread */
-  gboolean over; /* the session is to end */
+  gboolean over;    /* the session is to end */
+  guint notes_told;
   gboolean check; /* a digest of the mirror goes home with each block */
 
   /* the block */
@@ -110,6 +111,8 @@ gboolean augmenter_postpone(Augmenter *augmenter, EngineMessage *message, GError
 /* ---- start.c: making the mirror ---- */
 gboolean augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error);
 
+gboolean augmenter_tell_started(Augmenter *augmenter, GError **error); /* augmenter.c */
+
 /* ---- route.c: what becomes of a system call ---- */
 gboolean augmenter_notified(Augmenter *augmenter, GError **error); /* reads and routes one notification */
 gboolean augmenter_route(Augmenter *augmenter, HeldCall *call, GError **error);
@@ -125,7 +128,8 @@ void held_call_free(HeldCall *call);
 gboolean augmenter_pin_of(Augmenter *augmenter, pid_t tid, int number, gint32 *pin);
 
 /* ---- pins.c ---- */
-gboolean augmenter_pins_sync(Augmenter *augmenter, GError **error); /* tells the device of pins that nobody has open any more */
+gboolean augmenter_pins_sync(Augmenter *augmenter,
+                             GError **error); /* tells the device of pins that nobody has open any more */
 
 /* ---- output.c: output that waits ---- */
 void augmenter_output_add(Augmenter *augmenter, const PinCall *call);
@@ -144,5 +148,6 @@ gboolean augmenter_block_settle(Augmenter *augmenter, GError **error); /* goes o
 
 /* ---- stops.c: what ptrace reports ---- */
 gboolean augmenter_reap(Augmenter *augmenter, GError **error);
-void augmenter_keep_signal(Augmenter *augmenter, MirrorThread *thread); /* its stop's signal goes home with the block */
+void augmenter_keep_signal(Augmenter *augmenter,
+                           MirrorThread *thread); /* its stop's signal goes home with the block */
 gboolean augmenter_signal(Augmenter *augmenter, const Doppel__Engine__Signal *signal, GError **error);

@@ -57,7 +57,8 @@ gboolean
 augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, GError **error)
 {
   gboolean begun;
-  if (augmenter->phase != MIRROR_READY || !augmenter->incoming_complete || block->block != augmenter->block + 1)
+  if (augmenter->phase != MIRROR_READY || !augmenter->incoming_complete ||
+      block->block != augmenter->block + 1)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a block at a wrong moment");
   gint64 start = clock_now_ns();
   if (!paths_stale(augmenter->paths, block->n_stale, block->stale, error) ||
@@ -78,7 +79,8 @@ augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, 
   for (gsize i = 0; i < block->n_reserved; i++)
     g_array_append_val(augmenter->reserved, block->reserved[i]);
   if (!mirror_thread_find_own(augmenter->process, augmenter->block_thread))
-    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a block of a thread %d that does not exist", block->thread);
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a block of a thread %d that does not exist",
+                            block->thread);
   if (augmenter->return_address &&
       !mirror_breakpoint_add(augmenter->process, augmenter->return_address, TRUE, error))
     return FALSE;
@@ -132,7 +134,8 @@ send_abort(Augmenter *augmenter, GError **error)
 }
 
 gboolean
-augmenter_block_end(Augmenter *augmenter, Doppel__Engine__How how, gint32 status, const char *reason, GError **error)
+augmenter_block_end(Augmenter *augmenter, Doppel__Engine__How how, gint32 status, const char *reason,
+                    GError **error)
 {
   if (augmenter->phase != MIRROR_RUNNING)
     return TRUE;
@@ -197,7 +200,8 @@ add_signal(GPtrArray *messages, pid_t own_tid, const siginfo_t *info)
   g_ptr_array_add(messages, message);
 }
 
-/* A signal that the Augmenter sent for the device carries the Augmenter's word of who sent it; the device's is the right one. */
+/* A signal that the Augmenter sent for the device carries the Augmenter's word of who sent it; the device's
+ * is the right one. */
 static void
 restore_senders(Augmenter *augmenter, GArray *pending)
 {
@@ -284,7 +288,8 @@ finish(Augmenter *augmenter, GError **error)
   gboolean file_changes = FALSE;
   if (!mirror_process_freeze(augmenter->process, seen_while_freezing, augmenter, error))
     return FALSE;
-  if (augmenter->return_address && !mirror_breakpoint_remove(augmenter->process, augmenter->return_address, error))
+  if (augmenter->return_address &&
+      !mirror_breakpoint_remove(augmenter->process, augmenter->return_address, error))
     return FALSE;
   if (augmenter->how == DOPPEL__ENGINE__HOW__EXITED && has_children(augmenter))
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "a child process outlives the block");

@@ -1,4 +1,5 @@
-/* Output to a terminal, pipe or stream socket that the program need not wait for (docs/architecture.md, "Pins"). */
+/* Output to a terminal, pipe or stream socket that the program need not wait for (docs/architecture.md,
+ * "Pins"). */
 #include <string.h>
 
 #include "augmenter/augmenter.h"

@@ -28,7 +28,8 @@ read_ids(const Paths *paths, const char *name)
   return ranges;
 }
 
-/* The sandbox's /proc does not show the Augmenter; the one that it kept does, and is a good place to be in besides. */
+/* The sandbox's /proc does not show the Augmenter; the one that it kept does, and is a good place to be in
+ * besides. */
 static gboolean
 stand_in_procfs(const Paths *paths, GError **error)
 {

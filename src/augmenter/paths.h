@@ -1,7 +1,9 @@
-/* Files in the clone: is its copy what the device has, and what did the block do to it? (docs/architecture.md, "Files")
+/* Files in the clone: is its copy what the device has, and what did the block do to it?
+ * (docs/architecture.md, "Files")
  *
- * A path that a call names is walked in the clone's own view. Each step that the block itself has not changed must have been told by the device
- * in this session, and made the same here; what is missing is asked for, and the call waits. */
+ * A path that a call names is walked in the clone's own view. Each step that the block itself has not changed
+ * must have been told by the device in this session, and made the same here; what is missing is asked for,
+ * and the call waits. */
 #pragma once
 
 #include "augmenter/augmenter.h"
@@ -18,7 +20,8 @@ const GPtrArray *paths_notes(Paths *paths);
 
 /* The program itself and its interpreter, before the mirror exists. May wait for the device. */
 gboolean paths_prepare_program(Paths *paths, const char *program, GError **error);
-/* The files of a delta that is about to be applied: mappings, descriptors, working directory. May wait for the device. */
+/* The files of a delta that is about to be applied: mappings, descriptors, working directory. May wait for
+ * the device. */
 gboolean paths_prepare_delta(Paths *paths, const MirrorDelta *delta, GError **error);
 
 typedef enum {
@@ -30,8 +33,8 @@ typedef enum {
 } PathsVerdict;
 /* For a call of the process `tid` whose row names paths. For FORWARD `path` gets the absolute path of the
  * first, or NULL where it is right as it is; for FORWARD and CUT `reason` why, or NULL. */
-PathsVerdict paths_judge(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS], char **path,
-                         char **reason);
+PathsVerdict paths_judge(Paths *paths, pid_t tid, const SyscallRow *row,
+                         const guint64 arguments[SYSCALL_ARGS], char **path, char **reason);
 
 /* A call on a descriptor that is no pin goes on natively: it may change a file. */
 void paths_note_descriptor_call(Paths *paths, const SyscallRow *row);
@@ -48,8 +51,8 @@ gboolean paths_busy(const Paths *paths);
 /* A block begins: these paths are not what they were. */
 gboolean paths_stale(Paths *paths, gsize count, Doppel__Engine__Told *const *stale, GError **error);
 
-/* What the block did to files, sent piece by piece; *changed tells whether there was anything. UNSUPPORTED where the device could not do the
- * same. The mirror stands still. */
+/* What the block did to files, sent piece by piece; *changed tells whether there was anything. UNSUPPORTED
+ * where the device could not do the same. The mirror stands still. */
 gboolean paths_send_changes(Paths *paths, gboolean *changed, GError **error);
 /* The device has them now. */
 gboolean paths_commit(Paths *paths, GError **error);

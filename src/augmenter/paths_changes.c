@@ -48,7 +48,8 @@ static gboolean
 send_layer(Paths *paths, PathsLayer *layer, gboolean *changed, GError **error)
 {
   g_autoptr(GHashTable) suspects = suspects_of(paths, layer);
-  ReplicaCaptureOptions options = {.suspects = suspects, .renamed = layer->renamed};
+  ReplicaCaptureOptions options = {
+      .suspects = suspects, .renamed = layer->renamed, .origins = layer->origins};
   g_clear_pointer(&layer->delta, replica_delta_free);
   layer->delta = replica_capture(layer->replica, layer->baseline, &options, error);
   if (!layer->delta)
@@ -123,6 +124,7 @@ paths_commit(Paths *paths, GError **error)
     if (layer->delta)
       commit_layer(paths, layer);
     g_hash_table_remove_all(layer->renamed);
+    g_hash_table_remove_all(layer->origins);
   }
   paths->dirty = FALSE;
   return TRUE;

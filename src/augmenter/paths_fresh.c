@@ -113,7 +113,8 @@ compare_hashes(Bringing *bringing)
     return same ? is_fresh(bringing, FRESH_LOOK) : fix(bringing, REPLICA_CHECK_FIX_METADATA, FRESH_LOOK);
   }
   if (!bringing->known->facts.hashed)
-    return question_path(bringing->paths, bringing->path, &(PathsAsk){bringing->path, FALSE, TRUE}, bringing->reason);
+    return question_path(bringing->paths, bringing->path, &(PathsAsk){bringing->path, FALSE, TRUE},
+                         bringing->reason);
   return in_trouble(bringing, "the clone's copy cannot be read");
 }
 
@@ -124,7 +125,8 @@ parent_touched(const Bringing *bringing)
   return !bringing->layer || layer_touched(bringing->layer, parent);
 }
 
-/* Sockets and the like may be looked at, where the clone's is alike; and where the user may not look, the program in the clone may not either. */
+/* Sockets and the like may be looked at, where the clone's is alike; and where the user may not look, the
+ * program in the clone may not either. */
 static PathsVerdict
 judge_device_only(Bringing *bringing)
 {
@@ -191,7 +193,8 @@ bring_absent(Bringing *bringing)
 static PathsVerdict
 bring_listing(Bringing *bringing)
 {
-  if (!bringing->known || bringing->known->facts.type != REPLICA_DIRECTORY || bringing->known->listed || !bringing->layer)
+  if (!bringing->known || bringing->known->facts.type != REPLICA_DIRECTORY || bringing->known->listed ||
+      !bringing->layer)
     return PATHS_NATIVE;
   struct stat own;
   if (!layers_look(bringing->paths, bringing->path, &own) || !S_ISDIR(own.st_mode) ||

@@ -37,7 +37,8 @@ read_bytes(pid_t tid, guint64 address, void *to, gsize length)
   return process_vm_readv(tid, &here, 1, &there, 1, 0) == (ssize_t)length;
 }
 
-/* Page by page, since it may end just before one that is not there. FALSE where the kernel will say EFAULT or ENAMETOOLONG. */
+/* Page by page, since it may end just before one that is not there. FALSE where the kernel will say EFAULT or
+ * ENAMETOOLONG. */
 static gboolean
 read_text(pid_t tid, guint64 address, char text[PATH_MAX])
 {
@@ -86,7 +87,8 @@ read_path(const Judging *judging, guint index, char **path)
     *path = g_strdup(text);
     return NAMED_PATH;
   }
-  if (directory != AT_FDCWD && mirror_files_pin_of(judging->paths->augmenter->sandbox->proc_fd, judging->tid, directory) >= 0)
+  if (directory != AT_FDCWD &&
+      mirror_files_pin_of(judging->paths->augmenter->sandbox->proc_fd, judging->tid, directory) >= 0)
     return NAMED_PIN;
   g_autofree char *base = read_base(judging, directory);
   if (!*text) {
@@ -121,11 +123,13 @@ first_need(const Judging *judging, guint use)
     return FRESH_WHOLE;
   /* What is thrown away need not be fetched. */
   if (use & SYSCALL_PATH_OPENS)
-    return syscall_open_flags(judging->row, judging->arguments, judging->how_flags) & O_TRUNC ? FRESH_LOOK : FRESH_WHOLE;
+    return syscall_open_flags(judging->row, judging->arguments, judging->how_flags) & O_TRUNC ? FRESH_LOOK
+                                                                                              : FRESH_WHOLE;
   return use & SYSCALL_PATH_WRITES ? FRESH_WHOLE : FRESH_LOOK;
 }
 
-/* What the block changes is not compared again, so all of it has to be right before; and only an empty directory goes. */
+/* What the block changes is not compared again, so all of it has to be right before; and only an empty
+ * directory goes. */
 static Freshness
 full_need(const Judging *judging, guint use, const PathsPlace *place)
 {
@@ -147,10 +151,12 @@ judge_overlay(const Judging *judging, guint use, const PathsPlace *place)
   if (!layer || !place->there)
     return PATHS_NATIVE;
   guint links = MAX(place->own.st_nlink, known && !known->failure ? known->facts.nlink : 0);
-  if (S_ISREG(place->own.st_mode) && links > 1 && use & (CHANGING & ~SYSCALL_PATH_CREATES) && !layer_touched(layer, rest))
+  if (S_ISREG(place->own.st_mode) && links > 1 && use & (CHANGING & ~SYSCALL_PATH_CREATES) &&
+      !layer_touched(layer, rest))
     return cut(judging, place->path, "has several hard links: only the device can change it");
   if (S_ISDIR(place->own.st_mode) && is_rename(judging->row) && !layer_made(layer, rest))
-    return cut(judging, place->path, "is a directory that the block did not make: only the device can rename it");
+    return cut(judging, place->path,
+               "is a directory that the block did not make: only the device can rename it");
   return PATHS_NATIVE;
 }
 
@@ -167,7 +173,8 @@ judge_change(const Judging *judging, guint use, const PathsPlace *place)
   return judge_overlay(judging, use, place);
 }
 
-static PathsVerdict judge_place(const Judging *judging, const char *path, guint use, gboolean follow, PathsPlace *place);
+static PathsVerdict judge_place(const Judging *judging, const char *path, guint use, gboolean follow,
+                                PathsPlace *place);
 
 static PathsVerdict
 judge_interpreter(const Judging *judging, const PathsPlace *program, guint depth)
@@ -206,12 +213,25 @@ is_figures_of_device(const Judging *judging, const PathsPlace *place)
   return judging->row->nr == SYS_statfs && place->there && (!layer || !layer_touched(layer, rest));
 }
 
+/* What the capture of the block's changes will want to know. An open that truncates makes no copy of the
+ * content, and shall not. */
 static void
-note_rename(const Judging *judging, const char *path)
+note_change(const Judging *judging, guint index, const PathsPlace *place)
 {
+  enum { TAKES_NAME = SYSCALL_PATH_CREATES | SYSCALL_PATH_REMOVES };
   const char *rest;
-  PathsLayer *layer = layer_of(judging->paths, path, &rest);
-  if (layer && *rest)
+  guint use = syscall_path_use(judging->row, index, judging->arguments, judging->how_flags);
+  PathsLayer *layer = place->path && !place->special ? layer_of(judging->paths, place->path, &rest) : NULL;
+  if (!layer || !*rest)
+    return;
+  gboolean rename = is_rename(judging->row);
+  gboolean empties = use & SYSCALL_PATH_OPENS &&
+                     syscall_open_flags(judging->row, judging->arguments, judging->how_flags) & O_TRUNC;
+  gboolean changes =
+      use & (SYSCALL_PATH_WRITES | SYSCALL_PATH_CHANGES) || (rename && use & SYSCALL_PATH_REMOVES);
+  if (place->there && S_ISREG(place->own.st_mode) && changes && !empties)
+    layer_keep_origin(layer, rest);
+  if (rename && (use & TAKES_NAME) == TAKES_NAME)
     g_hash_table_add(layer->renamed, g_strdup(rest));
 }
 
@@ -251,14 +271,16 @@ judge_path(const Judging *judging, guint index, PathsPlace *place)
 }
 
 PathsVerdict
-paths_judge(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS], char **path,
-            char **reason)
+paths_judge(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
+            char **path, char **reason)
 {
-  Judging judging = {.paths = paths, .tid = tid, .row = row, .arguments = arguments, .forward = path, .reason = reason};
+  Judging judging = {
+      .paths = paths, .tid = tid, .row = row, .arguments = arguments, .forward = path, .reason = reason};
   guint64 flags = 0;
   guint changes = 0;
   PathsPlace places[2] = {0};
-  if (row->nr == SYS_openat2 && read_bytes(tid, arguments[2] + offsetof(struct open_how, flags), &flags, sizeof flags))
+  if (row->nr == SYS_openat2 &&
+      read_bytes(tid, arguments[2] + offsetof(struct open_how, flags), &flags, sizeof flags))
     judging.how_flags = flags;
   for (guint i = 0; i < 2; i++) {
     PathsVerdict verdict = judge_path(&judging, i, &places[i]);
@@ -271,9 +293,8 @@ paths_judge(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 argume
     }
     changes |= syscall_path_use(row, i, arguments, judging.how_flags) & CHANGING;
   }
-  for (guint i = 0; i < 2 && is_rename(row); i++)
-    if (places[i].path)
-      note_rename(&judging, places[i].path);
+  for (guint i = 0; i < 2 && changes; i++)
+    note_change(&judging, i, &places[i]);
   paths->dirty |= changes != 0;
   paths_place_clear(&places[0]);
   paths_place_clear(&places[1]);

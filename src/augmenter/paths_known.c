@@ -36,7 +36,8 @@ static gboolean
 room_for_one(const Paths *paths, GError **error)
 {
   return g_hash_table_size(paths->known) < PATHS_KNOWN_MAX ||
-         doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the session looks at more than %u paths", PATHS_KNOWN_MAX);
+         doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the session looks at more than %u paths",
+                          PATHS_KNOWN_MAX);
 }
 
 static char *
@@ -75,7 +76,8 @@ known_tell(Paths *paths, const char *directory, const Doppel__Engine__Told *told
                   replica_facts_equal(&former->facts, &facts, REPLICA_FACT_ALL & ~REPLICA_FACT_INODE);
   if (path)
     *path = g_strdup(named);
-  /* A name in a listing that is as it was: nothing new. What is told on its own has changed, even if that does not show. */
+  /* A name in a listing that is as it was: nothing new. What is told on its own has changed, even if that
+   * does not show. */
   if (directory && same)
     return TRUE;
   KnownPath *known = g_new0(KnownPath, 1);

@@ -14,6 +14,7 @@ layer_free(PathsLayer *layer)
   g_clear_pointer(&layer->baseline, replica_baseline_free);
   g_clear_pointer(&layer->replica, replica_layer_free);
   g_hash_table_unref(layer->renamed);
+  g_hash_table_unref(layer->origins);
   g_free(layer);
 }
 
@@ -21,7 +22,8 @@ static gboolean
 ask_known(gpointer user_data, const char *rest, ReplicaFacts *facts, GError **error)
 {
   PathsLayer *layer = user_data;
-  return doppel_error_set(error, DOPPEL_ERROR_FAILED, "%s/%s is missing in the clone", layer->sandbox->mountpoint, rest);
+  return doppel_error_set(error, DOPPEL_ERROR_FAILED, "%s/%s is missing in the clone",
+                          layer->sandbox->mountpoint, rest);
 }
 
 static gboolean
@@ -31,6 +33,7 @@ open_layer(Paths *paths, const SandboxLayer *sandbox, GError **error)
   layer->sandbox = sandbox;
   layer->number = paths->layers->len;
   layer->renamed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+  layer->origins = g_hash_table_new_full(g_bytes_hash, g_bytes_equal, (GDestroyNotify)g_bytes_unref, g_free);
   g_ptr_array_add(paths->layers, layer);
   g_auto(Fd) merged = open(sandbox->mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (merged < 0)
@@ -73,6 +76,23 @@ layer_made(const PathsLayer *layer, const char *rest)
 {
   g_autofree char *probe = replica_path_join(rest, ".doppel-nobody");
   return *rest && layer_touched(layer, probe);
+}
+
+/* Without privileges the kernel does not record where a copied-up file comes from. */
+void
+layer_keep_origin(PathsLayer *layer, const char *rest)
+{
+  const char *name;
+  struct stat upper;
+  g_auto(Fd) there = replica_path_open_parent(layer->sandbox->upper_fd, rest, FALSE, &name);
+  if (there >= 0 && fstatat(there, name, &upper, AT_SYMLINK_NOFOLLOW) == 0)
+    return; /* copied up before, or made */
+  g_auto(Fd) opened = replica_path_open(layer->replica->merged, rest, O_WRONLY | O_NONBLOCK);
+  g_auto(Fd) parent =
+      opened < 0 ? -1 : replica_path_open_parent(layer->sandbox->upper_fd, rest, FALSE, &name);
+  GBytes *inode = parent < 0 ? NULL : replica_inode_read(parent, name);
+  if (inode)
+    g_hash_table_replace(layer->origins, inode, g_strdup(rest));
 }
 
 gboolean

@@ -68,7 +68,8 @@ make_name(Paths *paths, PathsLayer *layer, const char *path, const char *rest, G
   case REPLICA_SOCKET:
     return make_placeholder(layer, rest, &facts, error);
   default:
-    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "%s is a device node, which the clone cannot have", path);
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                            "%s is a device node, which the clone cannot have", path);
   }
 }
 

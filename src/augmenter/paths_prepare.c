@@ -53,7 +53,8 @@ need_file(Paths *paths, const char *path, GError **error)
 {
   g_auto(PathsPlace) place = {0};
   return need(paths, path, FRESH_WHOLE, &place, error) &&
-         (place.there || doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "the clone lacks %s, and so does the device", path));
+         (place.there || doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND,
+                                          "the clone lacks %s, and so does the device", path));
 }
 
 gboolean
@@ -119,7 +120,8 @@ section_now(const Paths *paths, const MirrorDelta *delta, guint32 kind)
   return agreed ? mirror_state_get(agreed, kind, 0) : NULL;
 }
 
-/* Everything that is mapped or open has to be right again for each block: the device may have written to it. */
+/* Everything that is mapped or open has to be right again for each block: the device may have written to it.
+ */
 gboolean
 paths_prepare_delta(Paths *paths, const MirrorDelta *delta, GError **error)
 {

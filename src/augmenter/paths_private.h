@@ -35,8 +35,10 @@ typedef struct {
   ReplicaLayer *replica;
   ReplicaBaseline *baseline;
   ReplicaCopy copy;
-  ReplicaDelta *delta;  /* sent, not yet committed by the device */
-  GHashTable *renamed;  /* names (below the mount point) that the block gave by rename(2) */
+  ReplicaDelta *delta; /* sent, not yet committed by the device */
+  GHashTable *renamed; /* names (below the mount point) that the block gave by rename(2) */
+  GHashTable
+      *origins; /* inode in the upper layer to the name below the mount point that it was copied up from */
 } PathsLayer;
 
 typedef struct {
@@ -45,14 +47,15 @@ typedef struct {
 
 struct Paths {
   Augmenter *augmenter;
-  Fd root; /* of the sandbox */
-  GArray *uids, *gids; /* IdRange: those that exist in the sandbox */
-  GPtrArray *layers;   /* PathsLayer, in the order of the sandbox's */
-  GHashTable *known;   /* absolute path to KnownPath */
+  Fd root;               /* of the sandbox */
+  GArray *uids, *gids;   /* IdRange: those that exist in the sandbox */
+  GPtrArray *layers;     /* PathsLayer, in the order of the sandbox's */
+  GHashTable *known;     /* absolute path to KnownPath */
   GHashTable *questions; /* id to PathsQuestion */
   GHashTable *pulls;     /* path to PathsPull */
-  GHashTable *held_open; /* paths that the mirror has open or mapped as a block begins: their inodes are kept */
-  GHashTable *shared;    /* paths that it has mapped to write through, then or at the block's end */
+  GHashTable
+      *held_open;     /* paths that the mirror has open or mapped as a block begins: their inodes are kept */
+  GHashTable *shared; /* paths that it has mapped to write through, then or at the block's end */
   guint64 next_id;
   gboolean dirty; /* the block may have changed files */
   guint32 uid;    /* of the program */
@@ -62,7 +65,8 @@ struct Paths {
 
 KnownPath *known_find(const Paths *paths, const char *path);
 /* HOSTILE for what makes no sense. `path`: NULL, or the directory that it names an entry of. */
-gboolean known_tell(Paths *paths, const char *directory, const Doppel__Engine__Told *told, char **path, GError **error);
+gboolean known_tell(Paths *paths, const char *directory, const Doppel__Engine__Told *told, char **path,
+                    GError **error);
 /* The device's answer did not say: an errno of ours. */
 KnownPath *known_failed(Paths *paths, const char *path, int failure);
 void known_free(KnownPath *known);
@@ -78,6 +82,9 @@ PathsLayer *layer_of(const Paths *paths, const char *path, const char **rest);
 gboolean layer_touched(const PathsLayer *layer, const char *rest);
 /* Whether it made the directory, or put it where it is: what is in it is then the block's alone. */
 gboolean layer_made(const PathsLayer *layer, const char *rest);
+/* The block is about to change the file there, or to give it another name: copies it up, so that it can be
+ * told afterwards. */
+void layer_keep_origin(PathsLayer *layer, const char *rest);
 /* What the clone shows, as lstat(2). FALSE with errno. */
 gboolean layers_look(const Paths *paths, const char *path, struct stat *own);
 
@@ -103,7 +110,8 @@ gboolean questions_listed(Paths *paths, const Doppel__Engine__Directory *answer,
 
 /* ---- paths_listing.c: a directory's names ---- */
 
-/* `names`: a set of what the device has in `path`, all of them known. FALSE with an error naming what cannot be made so. */
+/* `names`: a set of what the device has in `path`, all of them known. FALSE with an error naming what cannot
+ * be made so. */
 gboolean listing_settle(Paths *paths, const char *path, GHashTable *names, GError **error);
 
 /* ---- paths_pulls.c: contents ---- */
@@ -124,14 +132,15 @@ typedef struct {
 void paths_place_clear(PathsPlace *place);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PathsPlace, paths_place_clear)
 
-/* Looks `path` (absolute, as the process `tid` means it) up in the clone's view, bringing every step as far as it is needed: WAY, and `need`
- * in the end. NATIVE: `place` says where. */
-PathsVerdict walk_path(Paths *paths, pid_t tid, const char *path, gboolean follow, Freshness need, PathsPlace *place,
-                       char **reason);
+/* Looks `path` (absolute, as the process `tid` means it) up in the clone's view, bringing every step as far
+ * as it is needed: WAY, and `need` in the end. NATIVE: `place` says where. */
+PathsVerdict walk_path(Paths *paths, pid_t tid, const char *path, gboolean follow, Freshness need,
+                       PathsPlace *place, char **reason);
 
 /* ---- paths_stat.c ---- */
 
-/* For a call of the stat(2) family on `place`: makes it, where overlayfs would say something else than the device. FALSE where it would not. */
+/* For a call of the stat(2) family on `place`: makes it, where overlayfs would say something else than the
+ * device. FALSE where it would not. */
 gboolean stat_answer(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
                      const PathsPlace *place);
 
@@ -139,17 +148,18 @@ gboolean stat_answer(Paths *paths, pid_t tid, const SyscallRow *row, const guint
 
 typedef enum {
   SPECIAL_NOT,
-  SPECIAL_WAY,    /* leads on to what may be the clone's or the device's */
-  SPECIAL_CLONE,  /* the clone's own, with all below */
-  SPECIAL_DEVICE, /* the device's, with all below */
+  SPECIAL_WAY,     /* leads on to what may be the clone's or the device's */
+  SPECIAL_CLONE,   /* the clone's own, with all below */
+  SPECIAL_DEVICE,  /* the device's, with all below */
   SPECIAL_NEITHER, /* what the device does not let its clone use */
-  SPECIAL_SELF,   /* the directory of the calling process, or of a thread of its, in /proc */
+  SPECIAL_SELF,    /* the directory of the calling process, or of a thread of its, in /proc */
 } SpecialKind;
 SpecialKind special_kind(const Paths *paths, const char *path, gboolean last);
 
-/* What is below /proc/self: `rest` starts after that. CLONE; DEVICE, with another path in *forward or NULL; or WAY with the target
- * of a magic link in *target, an absolute path, and in *rest what is left. */
-SpecialKind special_self(const Paths *paths, pid_t tid, const char **rest, gboolean follow, char **target, char **forward);
+/* What is below /proc/self: `rest` starts after that. CLONE; DEVICE, with another path in *forward or NULL;
+ * or WAY with the target of a magic link in *target, an absolute path, and in *rest what is left. */
+SpecialKind special_self(const Paths *paths, pid_t tid, const char **rest, gboolean follow, char **target,
+                         char **forward);
 
 /* ---- paths_program.c: what runs with a program ---- */
 

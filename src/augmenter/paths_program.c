@@ -39,7 +39,8 @@ elf_interpreter(int fd, const guint8 *head, gsize length)
       return NULL;
     if (segment.p_type != PT_INTERP)
       continue;
-    if (segment.p_filesz >= sizeof path || pread(fd, path, segment.p_filesz, segment.p_offset) != (ssize_t)segment.p_filesz)
+    if (segment.p_filesz >= sizeof path ||
+        pread(fd, path, segment.p_filesz, segment.p_offset) != (ssize_t)segment.p_filesz)
       return NULL;
     return *path == '/' ? g_strdup(path) : NULL;
   }

@@ -1,4 +1,5 @@
-/* Contents that come from the device. The device sends what it was granted; each part that was taken grants another. */
+/* Contents that come from the device. The device sends what it was granted; each part that was taken grants
+ * another. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -28,7 +28,8 @@ is_asked(const Paths *paths, const char *path, gboolean contents, gboolean direc
   g_hash_table_iter_init(&iter, paths->questions);
   while (g_hash_table_iter_next(&iter, NULL, &value)) {
     const PathsQuestion *question = value;
-    if (question->directory == directory && question->contents >= contents && strcmp(question->path, path) == 0)
+    if (question->directory == directory && question->contents >= contents &&
+        strcmp(question->path, path) == 0)
       return TRUE;
   }
   return FALSE;
@@ -109,7 +110,8 @@ questions_answered(Paths *paths, const Doppel__Engine__Paths *answer, GError **e
   for (gsize i = 0; i < answer->n_told; i++)
     if (!known_tell(paths, NULL, answer->told[i], NULL, error))
       return FALSE;
-  /* The device may not get as far as the clone does; and may be able to look at a file, but not to read it. */
+  /* The device may not get as far as the clone does; and may be able to look at a file, but not to read it.
+   */
   KnownPath *known = known_find(paths, question->path);
   if (!known)
     known = known_failed(paths, question->path, EIO);
@@ -138,7 +140,8 @@ questions_listed(Paths *paths, const Doppel__Engine__Directory *answer, GError *
   g_autoptr(GError) why = NULL;
   KnownPath *known = known_find(paths, question->path);
   if (answer->has_error && answer->error)
-    doppel_error_set(&why, DOPPEL_ERROR_FAILED, "the device cannot list it: %s", g_strerror((int)answer->error));
+    doppel_error_set(&why, DOPPEL_ERROR_FAILED, "the device cannot list it: %s",
+                     g_strerror((int)answer->error));
   if (known && !why && listing_settle(paths, question->path, question->names, &why))
     known->listed = TRUE;
   if (known && why) {

@@ -1,4 +1,5 @@
-/* What lies below /dev, /proc and /sys is the device's; but for the process itself, and what every Linux has alike. */
+/* What lies below /dev, /proc and /sys is the device's; but for the process itself, and what every Linux has
+ * alike. */
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -38,8 +39,9 @@ static const struct {
 };
 
 /* What /proc says of the process that is the machine's and not the process's. */
-static const char *const of_the_device[] = {"mounts",  "mountinfo", "mountstats", "cgroup",    "net",        "uid_map",
-                                            "gid_map", "setgroups", "loginuid",   "sessionid", "projid_map", "timens_offsets"};
+static const char *const of_the_device[] = {"mounts",   "mountinfo", "mountstats", "cgroup",
+                                            "net",      "uid_map",   "gid_map",    "setgroups",
+                                            "loginuid", "sessionid", "projid_map", "timens_offsets"};
 
 static gboolean
 is_below(const char *path, const char *directory)
@@ -73,18 +75,22 @@ special_kind(const Paths *paths, const char *path, gboolean last)
   return SPECIAL_NOT;
 }
 
-/* Where a magic link of the process leads: an absolute path; NULL for what has none. A pin's number in *pin, else -1. */
+/* Where a magic link of the process leads: an absolute path; NULL for what has none. A pin's number in *pin,
+ * else -1. */
 static char *
 read_magic(const Paths *paths, pid_t tid, const char *link, gint32 *pin)
 {
   g_autofree char *path = g_strdup_printf("%d/%s", tid, link);
   char target[PATH_MAX];
-  *pin = g_str_has_prefix(link, "fd/") ? mirror_files_pin_of(paths->augmenter->sandbox->proc_fd, tid, atoi(link + 3)) : -1;
+  *pin = g_str_has_prefix(link, "fd/")
+             ? mirror_files_pin_of(paths->augmenter->sandbox->proc_fd, tid, atoi(link + 3))
+             : -1;
   ssize_t length = readlinkat(paths->augmenter->sandbox->proc_fd, path, target, sizeof target - 1);
   if (*pin >= 0 || length <= 0 || *target != '/')
     return NULL;
   target[length] = '\0';
-  return g_str_has_suffix(target, " (deleted)") || g_str_has_prefix(target, "/memfd:") ? NULL : g_strdup(target);
+  return g_str_has_suffix(target, " (deleted)") || g_str_has_prefix(target, "/memfd:") ? NULL
+                                                                                       : g_strdup(target);
 }
 
 /* The length of a magic link's name at the start of `text`, or 0. */

@@ -1,4 +1,5 @@
-/* What overlayfs says otherwise than the file system below: the number of links of a directory, which it always gives as 1. */
+/* What overlayfs says otherwise than the file system below: the number of links of a directory, which it
+ * always gives as 1. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -50,19 +51,22 @@ may_reach(const Paths *paths, const char *path)
   for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
     g_autofree char *directory = g_strndup(path, at - path);
     const KnownPath *known = known_find(paths, directory);
-    if (!known || known->failure || known->odd_owner || known->facts.xattrs || !may_search(paths, &known->facts))
+    if (!known || known->failure || known->odd_owner || known->facts.xattrs ||
+        !may_search(paths, &known->facts))
       return FALSE;
   }
   return TRUE;
 }
 
 gboolean
-stat_answer(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS], const PathsPlace *place)
+stat_answer(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
+            const PathsPlace *place)
 {
   const char *rest;
-  const KnownPath *known = place->there && !place->special && S_ISDIR(place->own.st_mode) ? known_find(paths, place->path) : NULL;
-  if (!known || known->failure || known->facts.type != REPLICA_DIRECTORY || known->facts.nlink == place->own.st_nlink ||
-      !may_reach(paths, place->path))
+  const KnownPath *known =
+      place->there && !place->special && S_ISDIR(place->own.st_mode) ? known_find(paths, place->path) : NULL;
+  if (!known || known->failure || known->facts.type != REPLICA_DIRECTORY ||
+      known->facts.nlink == place->own.st_nlink || !may_reach(paths, place->path))
     return FALSE;
   const PathsLayer *layer = layer_of(paths, place->path, &rest);
   if (!layer || layer_touched(layer, rest))

@@ -117,7 +117,8 @@ static PathsVerdict
 bring(Walk *walk, Freshness need)
 {
   g_autofree char *question = g_strconcat(walk->at->str, walk->rest, NULL);
-  PathsAsk ask = {question, walk->follow, walk->need == FRESH_WHOLE && !augmenter_is_local(walk->paths->augmenter)};
+  PathsAsk ask = {question, walk->follow,
+                  walk->need == FRESH_WHOLE && !augmenter_is_local(walk->paths->augmenter)};
   return fresh_bring(walk->paths, walk->at->str, need, &ask, walk->reason);
 }
 
@@ -187,10 +188,17 @@ step(Walk *walk, PathsVerdict *verdict)
 }
 
 PathsVerdict
-walk_path(Paths *paths, pid_t tid, const char *path, gboolean follow, Freshness need, PathsPlace *place, char **reason)
+walk_path(Paths *paths, pid_t tid, const char *path, gboolean follow, Freshness need, PathsPlace *place,
+          char **reason)
 {
-  Walk walk = {.paths = paths, .tid = tid, .at = g_string_new(NULL), .rest = g_strdup(path), .follow = follow, .need = need,
-               .place = place, .reason = reason};
+  Walk walk = {.paths = paths,
+               .tid = tid,
+               .at = g_string_new(NULL),
+               .rest = g_strdup(path),
+               .follow = follow,
+               .need = need,
+               .place = place,
+               .reason = reason};
   PathsVerdict verdict = PATHS_NATIVE;
   while (step(&walk, &verdict) == STEP_ON)
     ;

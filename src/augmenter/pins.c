@@ -1,5 +1,5 @@
-/* Which pins the clone's processes still have open. Closing a placeholder is nobody's system call but the mirror's own: it is seen
- * here, before a call that waits, perhaps for just that end to go. */
+/* Which pins the clone's processes still have open. Closing a placeholder is nobody's system call but the
+ * mirror's own: it is seen here, before a call that waits, perhaps for just that end to go. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>

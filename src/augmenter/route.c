@@ -117,7 +117,8 @@ buffer_output(Augmenter *augmenter, HeldCall *held, const MirrorMemoryOps *memor
     done += now;
     if (done >= asked || !now)
       return answer(augmenter, held, done);
-    g_autoptr(PinCall) next = pincall_gather(held->row, held->arguments, memory, pin_of_fd, descriptors, done, NULL);
+    g_autoptr(PinCall) next =
+        pincall_gather(held->row, held->arguments, memory, pin_of_fd, descriptors, done, NULL);
     if (!next)
       return answer(augmenter, held, done);
     pincall_free(held->call);
@@ -206,9 +207,14 @@ route_descriptor(Augmenter *augmenter, HeldCall *held, GError **error)
     paths_note_descriptor_call(augmenter->paths, held->row);
     return go_on(augmenter, held);
   }
-  if (others)
-    return cut(augmenter, held, "between a thing of the device and one of the clone", error);
-  return forward(augmenter, held, NULL, FALSE, error);
+  if (!others)
+    return forward(augmenter, held, NULL, FALSE, error);
+  /* Between a thing of the device and one of the clone: these calls may always say that they cannot, and
+   * their callers then read and write. */
+  if (held->row->nr == SYS_copy_file_range ||
+      (held->child && (held->row->nr == SYS_sendfile || held->row->nr == SYS_splice)))
+    return answer(augmenter, held, -EINVAL);
+  return cut(augmenter, held, "between a thing of the device and one of the clone", error);
 }
 
 /* A path may be empty and a descriptor meant: then the call is about what that is. */
@@ -278,8 +284,8 @@ clone_flags(HeldCall *held)
   }
 }
 
-/* A thread takes an id that the device keeps for it; a child one that no thread will want. One at a time, since the id is the
- * namespace's next. */
+/* A thread takes an id that the device keeps for it; a child one that no thread will want. One at a time,
+ * since the id is the namespace's next. */
 static gboolean
 route_fork(Augmenter *augmenter, HeldCall *held, GError **error)
 {
@@ -311,7 +317,8 @@ route_exit(Augmenter *augmenter, HeldCall *held, GError **error)
   if (held->child)
     return go_on(augmenter, held);
   if (held->row->nr == SYS_exit_group || augmenter->process->threads->len == 1)
-    return augmenter_block_end(augmenter, DOPPEL__ENGINE__HOW__EXITED, (gint32)held->arguments[0], NULL, error);
+    return augmenter_block_end(augmenter, DOPPEL__ENGINE__HOW__EXITED, (gint32)held->arguments[0], NULL,
+                               error);
   if (held->tid == augmenter->process->pid)
     return cut(augmenter, held, "the first thread ends before the others", error);
   return go_on(augmenter, held);
@@ -396,8 +403,9 @@ may_forward(Augmenter *augmenter, HeldCall *held, gboolean native_in_child, GErr
   return cut(augmenter, held, NULL, error);
 }
 
-/* What has no name is made on the device, so that it can outlive the block; but for pipes, which mostly join the block with a child
- * in the clone, memory files, signalfds (signals go where the program is), and what children make for themselves. */
+/* What has no name is made on the device, so that it can outlive the block; but for pipes, which mostly join
+ * the block with a child in the clone, memory files, signalfds (signals go where the program is), and what
+ * children make for themselves. */
 static gboolean
 route_local(Augmenter *augmenter, HeldCall *held, GError **error)
 {
@@ -436,21 +444,25 @@ route_special(Augmenter *augmenter, HeldCall *held, GError **error)
     return held->row->flags & SYSCALL_RETURNS_FD ? route_local(augmenter, held, error)
                                                  : route_set(augmenter, held, error);
   case SYSCALL_HANDLER_CWD:
-    return held->row->paths[0].use ? route_path(augmenter, held, error) : route_descriptor(augmenter, held, error);
+    return held->row->paths[0].use ? route_path(augmenter, held, error)
+                                   : route_descriptor(augmenter, held, error);
   case SYSCALL_HANDLER_LIMIT:
     return route_limit(augmenter, held, error);
   case SYSCALL_HANDLER_CLOSE_RANGE:
-    return held->arguments[2] & CLOSE_RANGE_UNSHARE ? cut(augmenter, held, NULL, error) : go_on(augmenter, held);
+    return held->arguments[2] & CLOSE_RANGE_UNSHARE ? cut(augmenter, held, NULL, error)
+                                                    : go_on(augmenter, held);
   case SYSCALL_HANDLER_PRCTL:
     if (held->child)
       return go_on(augmenter, held);
     return route_prctl(augmenter, held, error);
   case SYSCALL_HANDLER_PERSONALITY:
-    return (guint32)held->arguments[0] == 0xffffffff ? answer(augmenter, held, 0) : cut(augmenter, held, NULL, error);
+    return (guint32)held->arguments[0] == 0xffffffff ? answer(augmenter, held, 0)
+                                                     : cut(augmenter, held, NULL, error);
   case SYSCALL_HANDLER_MEMBARRIER:
-    return held->arguments[0] & (MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |
-                                 MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE |
-                                 MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ)
+    return held->arguments[0] &
+                   (MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |
+                    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE |
+                    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ)
                ? cut(augmenter, held, NULL, error)
                : go_on(augmenter, held);
   case SYSCALL_HANDLER_LOCAL:
@@ -473,9 +485,10 @@ route_special(Augmenter *augmenter, HeldCall *held, GError **error)
 static gboolean
 is_private_to_child(const HeldCall *held)
 {
-  static const char *const calls[] = {"setuid",    "setgid",    "setreuid", "setregid", "setresuid",     "setresgid",
-                                      "setgroups", "setfsuid",  "setfsgid", "capset",   "setsid",        "setpgid",
-                                      "setrlimit", "prlimit64", "chroot",   "nice",     "sched_setattr", "ioprio_set"};
+  static const char *const calls[] = {"setuid",    "setgid",        "setreuid",  "setregid",  "setresuid",
+                                      "setresgid", "setgroups",     "setfsuid",  "setfsgid",  "capset",
+                                      "setsid",    "setpgid",       "setrlimit", "prlimit64", "chroot",
+                                      "nice",      "sched_setattr", "ioprio_set"};
   for (gsize i = 0; held->child && i < G_N_ELEMENTS(calls); i++)
     if (strcmp(held->row->name, calls[i]) == 0)
       return TRUE;

@@ -1,4 +1,5 @@
-/* Making the mirror: the sandbox, the program stopped before its first instruction, the filter of its system calls. */
+/* Making the mirror: the sandbox, the program stopped before its first instruction, the filter of its system
+ * calls. */
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -56,11 +57,13 @@ strings(gsize count, const ProtobufCBinaryData *from)
   return list;
 }
 
-/* Of the device's limits only those that shape the program's memory are the clone's as well: the rest are there to protect the device. */
+/* Of the device's limits only those that shape the program's memory are the clone's as well: the rest are
+ * there to protect the device. */
 static gboolean
 shapes_memory(int resource)
 {
-  return resource == RLIMIT_STACK || resource == RLIMIT_NOFILE || resource == RLIMIT_CORE || resource == RLIMIT_FSIZE;
+  return resource == RLIMIT_STACK || resource == RLIMIT_NOFILE || resource == RLIMIT_CORE ||
+         resource == RLIMIT_FSIZE;
 }
 
 static pid_t
@@ -76,7 +79,8 @@ spawn(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error)
     groups[i] = start->group[i];
   for (gsize i = 0; i < start->n_limit; i++)
     if (shapes_memory(start->limit[i]->resource))
-      limits[limit_count++] = (SandboxRlimit){start->limit[i]->resource, {start->limit[i]->soft, start->limit[i]->hard}};
+      limits[limit_count++] =
+          (SandboxRlimit){start->limit[i]->resource, {start->limit[i]->soft, start->limit[i]->hard}};
   SandboxSpawn spec = {
       .path = start->path,
       .argv = arguments,
@@ -97,11 +101,13 @@ spawn(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error)
   return sandbox_spawn(augmenter->sandbox, &spec, error);
 }
 
-/* Seizes it where it waits, lets it execute the program, and finds it before the program's first instruction. */
+/* Seizes it where it waits, lets it execute the program, and finds it before the program's first instruction.
+ */
 static gboolean
 seize(Augmenter *augmenter, pid_t pid, GError **error)
 {
-  long options = PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC;
+  long options =
+      PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC;
   if (ptrace(PTRACE_SEIZE, pid, 0, options) < 0)
     return doppel_error_errno(error, "tracing the mirror");
   if (!sandbox_release(augmenter->sandbox, pid, error))
@@ -144,13 +150,14 @@ install_filter(Augmenter *augmenter, GError **error)
   struct sock_fprog head = {.len = program->len, .filter = (void *)(guintptr)(room + sizeof head)};
   gint64 listener, result;
   if (!mirror_memory_write(process, room, &head, sizeof head, error) ||
-      !mirror_memory_write(process, room + sizeof head, program->data, program->len * sizeof(struct sock_filter), error) ||
+      !mirror_memory_write(process, room + sizeof head, program->data,
+                           program->len * sizeof(struct sock_filter), error) ||
       !call(augmenter, "no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, &result, error))
     return FALSE;
   guint64 flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
   guint64 killable = 1 << 5; /* SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, Linux 5.19 */
-  if (!call(augmenter, "filtering system calls", SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | killable, room, 0, 0,
-            &listener, error))
+  if (!call(augmenter, "filtering system calls", SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | killable, room,
+            0, 0, &listener, error))
     return FALSE;
   g_auto(Fd) pidfd = syscall(SYS_pidfd_open, process->pid, 0);
   augmenter->listener = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, (int)listener, 0);
@@ -180,7 +187,8 @@ augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start,
   if (!enter(augmenter, start, error))
     return FALSE;
   augmenter->paths = paths_new(augmenter, start, error);
-  if (!augmenter->paths || !paths_prepare_program(augmenter->paths, start->path, error))
+  if (!augmenter->paths || !augmenter_tell_started(augmenter, error) ||
+      !paths_prepare_program(augmenter->paths, start->path, error))
     return FALSE;
   pid_t pid = spawn(augmenter, start, error);
   if (pid < 0)

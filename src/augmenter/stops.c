@@ -102,7 +102,8 @@ signal_effect(MirrorProcess *process, int signal)
   }
 }
 
-/* A fault of the program's own instruction happens again on the device when that instruction is executed there. */
+/* A fault of the program's own instruction happens again on the device when that instruction is executed
+ * there. */
 static gboolean
 is_fault(const siginfo_t *info)
 {
@@ -136,7 +137,8 @@ on_signal(Augmenter *augmenter, MirrorThread *thread, GError **error)
   if (effect == EFFECT_NONE || effect == EFFECT_HANDLER)
     return mirror_thread_resume(thread, PTRACE_CONT, error);
   /* It would die or stop: that is to happen to the primary, with all that the block did until now. */
-  g_autofree char *reason = g_strdup_printf("signal %d (%s)", thread->stop_signal, strsignal(thread->stop_signal));
+  g_autofree char *reason =
+      g_strdup_printf("signal %d (%s)", thread->stop_signal, strsignal(thread->stop_signal));
   if (!is_fault(&thread->stop_info)) {
     QueuedSignal queued = {.own_tid = thread->own_tid, .info = thread->stop_info};
     g_array_append_val(augmenter->end_signals, queued);
@@ -209,7 +211,8 @@ on_stop(Augmenter *augmenter, const MirrorStop *stop, GError **error)
 {
   MirrorThread *thread = stop->thread;
   if (augmenter->phase != MIRROR_RUNNING) {
-    /* The block is over: it stays where it stopped, unless that is inside a call that made a thread. A signal is the device's to deliver. */
+    /* The block is over: it stays where it stopped, unless that is inside a call that made a thread. A signal
+     * is the device's to deliver. */
     if (stop->kind == MIRROR_STOP_NEW_THREAD || stop->kind == MIRROR_STOP_FORK) {
       ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0);
       return mirror_thread_resume(thread, PTRACE_CONT, error);

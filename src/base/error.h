@@ -18,7 +18,8 @@ typedef enum {
   DOPPEL_ERROR_ABORTED,     /* the block was given up; it can be run on the device */
 } DoppelErrorCode;
 
-/* Sets `error` from errno: "<formatted message>: <strerror>". Always returns FALSE, so that a caller can return it. */
+/* Sets `error` from errno: "<formatted message>: <strerror>". Always returns FALSE, so that a caller can
+ * return it. */
 gboolean doppel_error_errno(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* Sets `error` with a code of the domain above. Always returns FALSE. */

@@ -14,14 +14,17 @@ parse_place(const char *name, RunPlace *place, GError **error)
       *place = i;
       return TRUE;
     }
-  return !name || doppel_error_set(error, DOPPEL_ERROR_USAGE, "--place is auto, device or clone, not '%s'", name);
+  return !name ||
+         doppel_error_set(error, DOPPEL_ERROR_USAGE, "--place is auto, device or clone, not '%s'", name);
 }
 
 static const char summary[] =
-    "Runs PROGRAM. Calls of the functions named with -f run in a clone; its output, files and exit status are the same as\n"
+    "Runs PROGRAM. Calls of the functions named with -f run in a clone; its output, files and exit status "
+    "are the same as\n"
     "without doppel. If the clone, the network or the function itself does not allow it, they run here.\n"
     "\n"
-    "FUNCTION is a symbol (sqlite3_step), LIB:SYMBOL (libsqlite3:sqlite3_step), a C++ name (ns::Class::method), or an\n"
+    "FUNCTION is a symbol (sqlite3_step), LIB:SYMBOL (libsqlite3:sqlite3_step), a C++ name "
+    "(ns::Class::method), or an\n"
     "address (0x1234, LIB:0x1234). \"doppel symbols PROGRAM\" lists what can be named.";
 
 static const char description[] =
@@ -56,27 +59,37 @@ cmd_run(int argc, char **argv)
   g_auto(GStrv) functions = NULL;
   g_autofree char *place = NULL, *clone = NULL, *track = NULL;
   int resume = 30;
-  const GOptionEntry entries[] = {
-      {"function", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &functions, "Off-load calls of FUNCTION (may be given again)", "FUNCTION"},
-      {"whole", 'w', 0, G_OPTION_ARG_NONE, &options.whole, "Run the whole program in the clone from its start", NULL},
-      {"place", 'p', 0, G_OPTION_ARG_STRING, &place, "Where calls run: auto (measure, take the faster), device, clone", "PLACE"},
-      {"clone", 'c', 0, G_OPTION_ARG_STRING, &clone, "The clone to use: local (default), or one that is paired", "NAME"},
-      {"stats", 's', G_OPTION_FLAG_OPTIONAL_ARG, G_OPTION_ARG_CALLBACK, take_stats,
-       "Say afterwards what ran where; with FILE as JSON", "FILE"},
-      {"explain", 'e', 0, G_OPTION_ARG_NONE, &options.explain, "Say why something runs on the device after all", NULL},
-      {"resume-timeout", 0, 0, G_OPTION_ARG_INT, &resume, "Seconds that a broken link may take to come back (30)", "SECONDS"},
-      {"track", 0, 0, G_OPTION_ARG_STRING, &track, "How changed memory is found: auto, pagemap, soft-dirty, hash", "WAY"},
-      {"check", 0, 0, G_OPTION_ARG_NONE, &options.check, "Compare both twins after each block (slow; for tests)", NULL},
-      {NULL}};
+  const GOptionEntry entries[] = {{"function", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &functions,
+                                   "Off-load calls of FUNCTION (may be given again)", "FUNCTION"},
+                                  {"whole", 'w', 0, G_OPTION_ARG_NONE, &options.whole,
+                                   "Run the whole program in the clone from its start", NULL},
+                                  {"place", 'p', 0, G_OPTION_ARG_STRING, &place,
+                                   "Where calls run: auto (measure, take the faster), device, clone",
+                                   "PLACE"},
+                                  {"clone", 'c', 0, G_OPTION_ARG_STRING, &clone,
+                                   "The clone to use: local (default), or one that is paired", "NAME"},
+                                  {"stats", 's', G_OPTION_FLAG_OPTIONAL_ARG, G_OPTION_ARG_CALLBACK,
+                                   take_stats, "Say afterwards what ran where; with FILE as JSON", "FILE"},
+                                  {"explain", 'e', 0, G_OPTION_ARG_NONE, &options.explain,
+                                   "Say why something runs on the device after all", NULL},
+                                  {"resume-timeout", 0, 0, G_OPTION_ARG_INT, &resume,
+                                   "Seconds that a broken link may take to come back (30)", "SECONDS"},
+                                  {"track", 0, 0, G_OPTION_ARG_STRING, &track,
+                                   "How changed memory is found: auto, pagemap, soft-dirty, hash", "WAY"},
+                                  {"check", 0, 0, G_OPTION_ARG_NONE, &options.check,
+                                   "Compare both twins after each block (slow; for tests)", NULL},
+                                  {NULL}};
   g_autoptr(GError) error = NULL;
   g_autoptr(GOptionContext) context = g_option_context_new("[--] PROGRAM [ARGUMENT...]");
   g_option_context_set_summary(context, summary);
   g_option_context_set_description(context, description);
   g_option_context_set_strict_posix(context, TRUE);
   g_option_context_add_main_entries(context, entries, NULL);
-  gboolean right = g_option_context_parse(context, &argc, &argv, &error) && parse_place(place, &options.place, &error);
+  gboolean right =
+      g_option_context_parse(context, &argc, &argv, &error) && parse_place(place, &options.place, &error);
   if (right && track && !mirror_track_parse(track, &options.track))
-    right = doppel_error_set(&error, DOPPEL_ERROR_USAGE, "--track is auto, pagemap, soft-dirty or hash, not '%s'", track);
+    right = doppel_error_set(&error, DOPPEL_ERROR_USAGE,
+                             "--track is auto, pagemap, soft-dirty or hash, not '%s'", track);
   if (right && argc > 1 && g_str_equal(argv[1], "--"))
     argv++, argc--;
   if (right && argc < 2)
@@ -94,7 +107,8 @@ cmd_run(int argc, char **argv)
   if (status >= 0)
     return status;
   fprintf(stderr, "doppel run: %s\n", error->message);
-  return g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_USAGE) || g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_NOT_FOUND)
+  return g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_USAGE) ||
+                 g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_NOT_FOUND)
              ? 2
              : 127;
 }

@@ -28,21 +28,13 @@ send_piece(Doppel__Engine__DeltaPiece *piece, void *user, GError **error)
 
 /* Output that nobody can tell from later output: to what blocks, and keeps bytes in order. */
 static void
-note_bufferable(Controller *controller, const MirrorFiles *files, GArray *list)
+note_bufferable(const MirrorFiles *files, GArray *list)
 {
   for (guint i = 0; i < files->len; i++) {
     const MirrorFile *file = files->pdata[i];
-    char path[64];
-    struct stat facts;
-    snprintf(path, sizeof path, "fd/%d", file->number);
-    if (file->kind != MIRROR_FILE_PIN || fstatat(controller->process->directory, path, &facts, 0) < 0)
-      continue;
-    snprintf(path, sizeof path, "fdinfo/%d", file->number);
-    g_autofree char *info = io_read_file_at(controller->process->directory, path, 1 << 16);
-    const char *flags = info ? strstr(info, "flags:") : NULL;
-    if (!flags || (g_ascii_strtoull(flags + 6, NULL, 8) & O_NONBLOCK))
-      continue;
-    if (S_ISCHR(facts.st_mode) || S_ISFIFO(facts.st_mode) || S_ISREG(facts.st_mode))
+    guint32 type = file->device_mode & S_IFMT;
+    if (file->kind == MIRROR_FILE_PIN && !(file->device_flags & O_NONBLOCK) &&
+        (type == S_IFCHR || type == S_IFIFO || type == S_IFREG))
       g_array_append_val(list, file->pin);
   }
 }
@@ -85,7 +77,7 @@ send_block(Controller *controller, guint64 entry_sp, guint64 return_address, GEr
   controller->capture_ns = clock_now_ns() - start;
   if (!mirror_delta_send(delta, controller->augmenter == 0, send_piece, controller, error))
     return FALSE;
-  note_bufferable(controller, files, bufferable);
+  note_bufferable(files, bufferable);
   Doppel__Engine__Block block = DOPPEL__ENGINE__BLOCK__INIT;
   block.block = controller->block;
   block.thread = controller->block_thread->own_tid;
@@ -131,8 +123,9 @@ on_message(Controller *controller, EngineMessage *message, GError **error)
   case DOPPEL__ENGINE__MESSAGE__KIND_DELTA:
     if (!controller->incoming)
       controller->incoming = mirror_delta_new();
-    return !controller->incoming_complete && mirror_delta_receive(controller->incoming, message->delta, DELTA_BYTES_MAX,
-                                                                  &controller->incoming_complete, error);
+    return !controller->incoming_complete &&
+           mirror_delta_receive(controller->incoming, message->delta, DELTA_BYTES_MAX,
+                                &controller->incoming_complete, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_BLOCK_END:
     if (message->block_end->block != controller->block)
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the end of another block");
@@ -351,7 +344,8 @@ static void
 cannot_go_on(Controller *controller, const GError *error)
 {
   fprintf(stderr,
-          "doppel: the block's result could not be put into the program (%s). The program was stopped: its state is neither "
+          "doppel: the block's result could not be put into the program (%s). The program was stopped: its "
+          "state is neither "
           "the old nor the new one.\n",
           error->message);
   kill(controller->pid, SIGKILL);
@@ -370,7 +364,8 @@ twins_equal(Controller *controller, GError **error)
     return FALSE;
   g_autoptr(GBytes) other = g_bytes_new(end->digest.data, end->digest.len);
   return g_bytes_equal(own, other) ||
-         doppel_error_set(error, DOPPEL_ERROR_MISMATCH, "after block %" G_GUINT64_FORMAT " the twins differ", controller->block);
+         doppel_error_set(error, DOPPEL_ERROR_MISMATCH, "after block %" G_GUINT64_FORMAT " the twins differ",
+                          controller->block);
 }
 
 static gboolean
@@ -425,7 +420,8 @@ clear_block(Controller *controller)
 static void
 give_up(Controller *controller, Function *function, const GError *error)
 {
-  explain(controller, "%s: runs on the device: %s", function ? function->text : "the program", error->message);
+  explain(controller, "%s: runs on the device: %s", function ? function->text : "the program",
+          error->message);
   if (function) {
     function_reason(function, error->message);
     function->aborted++;
@@ -441,8 +437,8 @@ give_up(Controller *controller, Function *function, const GError *error)
   }
   session_close(controller);
   if (++controller->sessions_failed >= 3 && !controller->why_no_session)
-    controller->why_no_session = g_strdup_printf("the clone failed %u times, last: %s", controller->sessions_failed,
-                                                 error->message);
+    controller->why_no_session =
+        g_strdup_printf("the clone failed %u times, last: %s", controller->sessions_failed, error->message);
   controller->rerunning = !pinlog_empty(controller->log);
 }
 
@@ -478,15 +474,17 @@ controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
   controller->block_thread = thread;
   controller->phase = BLOCK_RUNNING;
   pinlog_forget(controller->log);
-  gboolean done = mirror_process_freeze(controller->process, NULL, NULL, &error) && session_start(controller, &error);
+  gboolean done =
+      mirror_process_freeze(controller->process, NULL, NULL, &error) && session_start(controller, &error);
   if (done) {
     controller->bytes_out_before = link_counters(controller->link)->bytes_sent;
     controller->bytes_in_before = link_counters(controller->link)->bytes_received;
   }
   done = done && send_block(controller, entry_sp, return_address, &error) && wait_for_end(controller, &error);
   if (done && controller->end->block_end->how == DOPPEL__ENGINE__HOW__ABORTED)
-    done = doppel_error_set(&error, DOPPEL_ERROR_ABORTED, "%s",
-                            controller->end->block_end->reason ? controller->end->block_end->reason : "aborted");
+    done =
+        doppel_error_set(&error, DOPPEL_ERROR_ABORTED, "%s",
+                         controller->end->block_end->reason ? controller->end->block_end->reason : "aborted");
   done = done && reintegrate(controller, &error);
   if (done) {
     note_result(controller, function);

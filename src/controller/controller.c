@@ -44,11 +44,12 @@ controller_resume_all(Controller *controller, GError **error)
 /* ---- a function's entry ---- */
 
 static gboolean
-run_here(Controller *controller, MirrorThread *thread, Function *function, guint64 sp, guint64 back, GError **error)
+run_here(Controller *controller, MirrorThread *thread, Function *function, guint64 sp, guint64 back,
+         GError **error)
 {
   function->local++;
-  if (!controller->timing.function && controller->options->place == RUN_PLACE_AUTO && !controller->rerunning &&
-      mirror_breakpoint_add(controller->process, back, TRUE, NULL))
+  if (!controller->timing.function && controller->options->place == RUN_PLACE_AUTO &&
+      !controller->rerunning && mirror_breakpoint_add(controller->process, back, TRUE, NULL))
     controller->timing = (LocalTiming){function, thread, sp, back, clock_now_ns()};
   if (controller->rerunning) {
     /* Stepping over and answering calls at once: the trap must not be lost for the others. */
@@ -347,7 +348,8 @@ controller_run(const RunOptions *options, GError **error)
   };
   sigset_t ours;
   sigemptyset(&ours);
-  static const int taken[] = {SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGTSTP, SIGWINCH};
+  static const int taken[] = {SIGCHLD, SIGINT,  SIGQUIT, SIGTERM, SIGHUP,  SIGUSR1,
+                              SIGUSR2, SIGALRM, SIGCONT, SIGTSTP, SIGWINCH};
   for (gsize i = 0; i < G_N_ELEMENTS(taken); i++)
     sigaddset(&ours, taken[i]);
   sigprocmask(SIG_BLOCK, &ours, &controller.former_mask);
@@ -358,8 +360,7 @@ controller_run(const RunOptions *options, GError **error)
   if (ran) {
     functions_report_unseen(&controller);
     stats_write(&controller);
-  }
-  else if (controller.pid > 0 && !controller.exited)
+  } else if (controller.pid > 0 && !controller.exited)
     kill(controller.pid, SIGKILL);
   int status = controller.exit_status;
   clear(&controller);

@@ -66,9 +66,9 @@ typedef struct Controller {
   MirrorProcess *process;
   int proc_fd, signals; /* procfs; signalfd */
   sigset_t former_mask;
-  guint64 inherited;    /* bit n: descriptor n came with us */
+  guint64 inherited; /* bit n: descriptor n came with us */
   GPtrArray *functions;
-  Function *whole; /* --whole: stands for all of the program */
+  Function *whole;    /* --whole: stands for all of the program */
   GPtrArray *modules; /* SymbolFile, opened so far */
   GHashTable *module_paths;
   guint64 loader_hook; /* address; 0: none */
@@ -93,10 +93,10 @@ typedef struct Controller {
   MirrorThread *block_thread;
   gint64 block_start_ns;
   PinLog *log;
-  GHashTable *pins; /* fd → its name in procfs: what the clone may use */
-  GPtrArray *tasks;  /* PinTask under way */
-  GQueue *waiting;   /* EngineMessage that come after an output that is not written yet */
-  GArray *signals_sent; /* ForwardedSignal of this block, in order */
+  GHashTable *pins;          /* fd → its name in procfs: what the clone may use */
+  GPtrArray *tasks;          /* PinTask under way */
+  GQueue *waiting;           /* EngineMessage that come after an output that is not written yet */
+  GArray *signals_sent;      /* ForwardedSignal of this block, in order */
   gint64 signal_deadline_ns; /* the mirror has so long to die of it */
   MirrorDelta *incoming;
   gboolean incoming_complete;
@@ -133,23 +133,26 @@ gboolean session_hello(Controller *controller, const Doppel__Engine__Hello *hell
 gboolean session_started(Controller *controller, const Doppel__Engine__Started *started, GError **error);
 
 /* ---- block.c ---- */
-/* Runs what the frozen-to-be primary is about to do in the clone. FALSE: it has to be run here; the reason was noted. */
-gboolean controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp, guint64 return_address,
-                          Function *function);
+/* Runs what the frozen-to-be primary is about to do in the clone. FALSE: it has to be run here; the reason
+ * was noted. */
+gboolean controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
+                          guint64 return_address, Function *function);
 
 /* ---- pins.c: forwarded calls ---- */
 gboolean pins_begin(Controller *controller, const MirrorFiles *files);
 gboolean pins_forward(Controller *controller, const Doppel__Engine__Forward *forward, GError **error);
 gboolean pins_output(Controller *controller, const Doppel__Engine__Output *output, GError **error);
-/* Lets go of what these pins are; their numbers stay taken, so that the program, should it run the block itself, finds none of its own
- * descriptors under them. */
+/* Lets go of what these pins are; their numbers stay taken, so that the program, should it run the block
+ * itself, finds none of its own descriptors under them. */
 gboolean pins_close(Controller *controller, const Doppel__Engine__ClosePins *close, GError **error);
 gboolean pins_cancel(Controller *controller, guint64 id, GError **error);
 gboolean pins_threads(Controller *controller, guint count, GError **error);
-gboolean pins_done(Controller *controller, MirrorThread *thread, GError **error); /* a task's call has come back */
+gboolean pins_done(Controller *controller, MirrorThread *thread,
+                   GError **error); /* a task's call has come back */
 gboolean pins_output_active(const Controller *controller);
 gboolean pins_sleep(Controller *controller, GError **error);
-gboolean pins_stop_all(Controller *controller, GError **error); /* nothing of ours runs in the primary afterwards */
+gboolean pins_stop_all(Controller *controller,
+                       GError **error); /* nothing of ours runs in the primary afterwards */
 void pins_end(Controller *controller);
 gboolean pins_wake(Controller *controller, MirrorThread *thread, GError **error);
 void pin_task_free(PinTask *task);
@@ -161,7 +164,8 @@ gboolean signals_own(Controller *controller);
 
 /* ---- rerun.c ---- */
 gboolean rerun_stop(Controller *controller, const MirrorStop *stop, GError **error);
-int rerun_request(Controller *controller); /* how threads are resumed: PTRACE_SYSCALL while the log is not empty */
+int rerun_request(
+    Controller *controller); /* how threads are resumed: PTRACE_SYSCALL while the log is not empty */
 
 /* ---- decide.c ---- */
 gboolean decide_remote(Controller *controller, Function *function);

@@ -1,4 +1,5 @@
-/* Where the next call runs. Here: measured in both places, then the faster one (smarter policies build on the same numbers). */
+/* Where the next call runs. Here: measured in both places, then the faster one (smarter policies build on the
+ * same numbers). */
 #include "controller/controller.h"
 
 enum {
@@ -39,7 +40,8 @@ decide_learn_local(Controller *controller, Function *function, gint64 ns)
   function->local_ns += ns;
   /* So short that even stopping at its entry costs more than it does: it is left alone from now on. */
   if (function->local_samples >= LOCAL_SAMPLES && ns < 50000) {
-    explain(controller, "%s: a call takes %.1f us on the device, less than any off-loading; it is not watched any more",
+    explain(controller,
+            "%s: a call takes %.1f us on the device, less than any off-loading; it is not watched any more",
             function->text, ns / 1e3);
     functions_unwatch(controller, function);
   }

@@ -56,7 +56,8 @@ device_changes_free(DeviceChanges *changes)
 }
 
 gboolean
-device_changes_set_mountpoints(DeviceChanges *changes, gsize count, const ProtobufCBinaryData *paths, GError **error)
+device_changes_set_mountpoints(DeviceChanges *changes, gsize count, const ProtobufCBinaryData *paths,
+                               GError **error)
 {
   if (count > MOUNTPOINTS_MAX || changes->mountpoints->len)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the clone names mount points as no clone does");
@@ -149,8 +150,8 @@ device_changes_root(DeviceChanges *changes, guint mountpoint, GError **error)
 }
 
 gboolean
-device_changes_push(DeviceChanges *changes, const DeviceTold *told, guint mountpoint, const ProtobufCBinaryData *bytes,
-                    GError **error)
+device_changes_push(DeviceChanges *changes, const DeviceTold *told, guint mountpoint,
+                    const ProtobufCBinaryData *bytes, GError **error)
 {
   Mountpoint *found = find(changes, mountpoint, error);
   if (!found)
@@ -177,8 +178,8 @@ device_changes_ready(const DeviceChanges *changes, gboolean expected, GError **e
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the block's changes of files did not come whole");
     any |= mountpoint->apply != NULL;
   }
-  return any == expected ||
-         doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the block's changes of files are not what its end says");
+  return any == expected || doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
+                                             "the block's changes of files are not what its end says");
 }
 
 gboolean

@@ -1,4 +1,5 @@
-/* What a block did to files, below each of the clone's mount points, and making it on the device: all or none. */
+/* What a block did to files, below each of the clone's mount points, and making it on the device: all or
+ * none. */
 #pragma once
 
 #include "controller/device_told.h"
@@ -19,8 +20,8 @@ gboolean device_changes_set_mountpoints(DeviceChanges *changes, gsize count, con
 int device_changes_root(DeviceChanges *changes, guint mountpoint, GError **error);
 
 /* A piece of the delta below one of them. FALSE with an error: nothing has changed. */
-gboolean device_changes_push(DeviceChanges *changes, const DeviceTold *told, guint mountpoint, const ProtobufCBinaryData *bytes,
-                             GError **error);
+gboolean device_changes_push(DeviceChanges *changes, const DeviceTold *told, guint mountpoint,
+                             const ProtobufCBinaryData *bytes, GError **error);
 gboolean device_changes_ready(const DeviceChanges *changes, gboolean expected, GError **error);
 gboolean device_changes_commit(DeviceChanges *changes, GError **error);
 void device_changes_clear(DeviceChanges *changes);

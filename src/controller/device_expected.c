@@ -7,8 +7,8 @@
 #include "identity/key.h"
 #include "replica/path.h"
 
-#define HEAD       "doppel paths 1\n"
-#define BYTES_MAX  (256u << 10)
+#define HEAD      "doppel paths 1\n"
+#define BYTES_MAX (256u << 10)
 
 static char *
 file_of(const char *clone, const char *program)
@@ -45,7 +45,8 @@ device_expected_tell(const char *clone, const char *program, DeviceTold *told)
   gsize length;
   if (!read_file(path, &text, &length))
     return tellings;
-  for (const char *at = text + strlen(HEAD); at < text + length && tellings->len < DEVICE_EXPECTED_MAX; at += strlen(at) + 1) {
+  for (const char *at = text + strlen(HEAD); at < text + length && tellings->len < DEVICE_EXPECTED_MAX;
+       at += strlen(at) + 1) {
     gboolean news;
     if ((*at != '+' && *at != '-') || !is_path(at + 1))
       break;
@@ -65,7 +66,8 @@ device_expected_keep(const char *clone, const char *program, const DeviceTold *t
   g_autofree char *path = file_of(clone, program);
   g_autofree char *directory = g_path_get_dirname(path);
   guint count = 0;
-  for (guint i = 0; i < all->len && count < DEVICE_EXPECTED_MAX && text->len < BYTES_MAX - REPLICA_PATH_MAX - 2; i++) {
+  for (guint i = 0;
+       i < all->len && count < DEVICE_EXPECTED_MAX && text->len < BYTES_MAX - REPLICA_PATH_MAX - 2; i++) {
     const DeviceTelling *telling = all->pdata[i];
     if (!telling->asked)
       continue;

@@ -1,7 +1,8 @@
 /* Which paths runs of a program ask about, remembered between runs: told unasked, they cost no round trip.
  *
- * A file for each clone and program in the user's directory, of a line "doppel paths 1" and then the paths, each after a '+' (its content was
- * asked for, too) or a '-' and before a NUL. One that cannot be read is as good as none. */
+ * A file for each clone and program in the user's directory, of a line "doppel paths 1" and then the paths,
+ * each after a '+' (its content was asked for, too) or a '-' and before a NUL. One that cannot be read is as
+ * good as none. */
 #pragma once
 
 #include "controller/device_told.h"

@@ -24,6 +24,7 @@ struct DeviceFiles {
   DeviceTold *told;
   DeviceChanges *changes;
   DeviceSends *sends;
+  guint questions, listings, contents; /* answered */
 };
 
 void
@@ -64,6 +65,13 @@ device_files_free(DeviceFiles *files)
   g_free(files);
 }
 
+char *
+device_files_summary(const DeviceFiles *files)
+{
+  return g_strdup_printf("files: %u questions, %u listings, %u contents", files->questions, files->listings,
+                         files->contents);
+}
+
 /* ---- tellings ---- */
 
 static GPtrArray *
@@ -94,7 +102,8 @@ sees_our_tree(pid_t pid)
   char path[64];
   struct stat its, ours;
   snprintf(path, sizeof path, "/proc/%d/root/.", pid);
-  return stat(path, &its) == 0 && stat("/", &ours) == 0 && its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
+  return stat(path, &its) == 0 && stat("/", &ours) == 0 && its.st_dev == ours.st_dev &&
+         its.st_ino == ours.st_ino;
 }
 
 GPtrArray *
@@ -114,7 +123,8 @@ device_files_stale(DeviceFiles *files, pid_t pid, GError **error)
 static char *
 take_path(const ProtobufCBinaryData *path, GError **error)
 {
-  if (path->len > 0 && path->len < REPLICA_PATH_MAX && *path->data == '/' && !memchr(path->data, 0, path->len))
+  if (path->len > 0 && path->len < REPLICA_PATH_MAX && *path->data == '/' &&
+      !memchr(path->data, 0, path->len))
     return g_strndup((const char *)path->data, path->len);
   doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the clone asks about a path that is none");
   return NULL;
@@ -124,8 +134,10 @@ static gboolean
 answer_paths(DeviceFiles *files, const Doppel__Engine__AskPaths *ask, GError **error)
 {
   g_autoptr(GPtrArray) news = g_ptr_array_new();
+  files->questions++;
   if (ask->n_path > ASKED_MAX)
-    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the clone asks about %" G_GSIZE_FORMAT " paths at once", ask->n_path);
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
+                            "the clone asks about %" G_GSIZE_FORMAT " paths at once", ask->n_path);
   for (gsize i = 0; i < ask->n_path; i++) {
     g_autofree char *path = take_path(&ask->path[i], error);
     if (!path || !device_walk(files->told, path, ask->follow, ask->contents, news, error))
@@ -182,6 +194,7 @@ answer_directory(DeviceFiles *files, const Doppel__Engine__AskDirectory *ask, GE
   if (strcmp(path, "/") != 0 && !replica_path_valid(path + 1, strlen(path + 1)))
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the clone asks about a directory that is none");
   g_autoptr(GPtrArray) packed = g_ptr_array_new_with_free_func((GDestroyNotify)device_packed_free);
+  files->listings++;
   Listing listing = {.files = files, .id = ask->id, .packed = packed};
   int failure = device_list(files->told, path, add_entry, &listing);
   if (!listing.error && send_listing(&listing, TRUE, failure))
@@ -194,6 +207,7 @@ static gboolean
 answer_content(DeviceFiles *files, const Doppel__Engine__AskContent *ask, GError **error)
 {
   int root = device_changes_root(files->changes, ask->mountpoint, error);
+  files->contents += ask->has_request;
   return root >= 0 && device_sends_answer(files->sends, root, ask, error);
 }
 
@@ -209,8 +223,8 @@ device_files_message(DeviceFiles *files, const EngineMessage *message, gboolean 
   case DOPPEL__ENGINE__MESSAGE__KIND_ASK_CONTENT:
     return answer_content(files, message->ask_content, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_FILE_PIECE:
-    return device_changes_push(files->changes, files->told, message->file_piece->mountpoint, &message->file_piece->bytes,
-                               error);
+    return device_changes_push(files->changes, files->told, message->file_piece->mountpoint,
+                               &message->file_piece->bytes, error);
   default:
     *handled = FALSE;
     return TRUE;

@@ -15,7 +15,8 @@ device_sends_new(Link *link)
 {
   DeviceSends *sends = g_new0(DeviceSends, 1);
   sends->link = link;
-  sends->sends = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify)replica_send_free);
+  sends->sends =
+      g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify)replica_send_free);
   return sends;
 }
 

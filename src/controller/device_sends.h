@@ -8,4 +8,5 @@ DeviceSends *device_sends_new(Link *link);
 void device_sends_free(DeviceSends *sends);
 
 /* `root`: of the mount point that is asked about. */
-gboolean device_sends_answer(DeviceSends *sends, int root, const Doppel__Engine__AskContent *ask, GError **error);
+gboolean device_sends_answer(DeviceSends *sends, int root, const Doppel__Engine__AskContent *ask,
+                             GError **error);

@@ -55,7 +55,8 @@ read_facts(DeviceTold *told, const char *path, gboolean content, ReplicaFacts *f
   guint flags = REPLICA_READ_PSEUDO | (content ? REPLICA_READ_HASH : 0);
   int failure = replica_facts_read(told->root, path + 1, flags, told->hashes, facts);
   /* What cannot be read can still be looked at; its content then cannot be had. */
-  return failure && content ? replica_facts_read(told->root, path + 1, REPLICA_READ_PSEUDO, NULL, facts) : failure;
+  return failure && content ? replica_facts_read(told->root, path + 1, REPLICA_READ_PSEUDO, NULL, facts)
+                            : failure;
 }
 
 /* Whether what is there now is, as far as times and numbers tell, what was told. */
@@ -74,7 +75,8 @@ unchanged(const DeviceTelling *telling)
          (then->type != REPLICA_FILE || then->size == (guint64)now.st_size);
 }
 
-/* Reads it anew. A content that changed although size and time of modification did not can be told by its hash only. */
+/* Reads it anew. A content that changed although size and time of modification did not can be told by its
+ * hash only. */
 static void
 renew(DeviceTold *told, DeviceTelling *telling, gboolean content)
 {

@@ -22,8 +22,8 @@ typedef struct DeviceTold DeviceTold;
 DeviceTold *device_told_new(ReplicaHashes *hashes);
 void device_told_free(DeviceTold *told);
 
-/* What is at `path`, remembered as told. *news: it had not been told, or not so. NULL where too much was told already. The telling stays until
- * the next device_told_stale(). */
+/* What is at `path`, remembered as told. *news: it had not been told, or not so. NULL where too much was told
+ * already. The telling stays until the next device_told_stale(). */
 const DeviceTelling *device_told_read(DeviceTold *told, const char *path, gboolean content, gboolean asked,
                                       gboolean *news);
 

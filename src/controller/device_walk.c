@@ -66,7 +66,8 @@ step(Walk *walk)
     return FALSE;
   if (telling->facts.type == REPLICA_DIRECTORY)
     return TRUE;
-  if (telling->facts.type != REPLICA_SYMLINK || (last && !walk->follow && !slash) || ++walk->links > LINKS_MAX)
+  if (telling->facts.type != REPLICA_SYMLINK || (last && !walk->follow && !slash) ||
+      ++walk->links > LINKS_MAX)
     return FALSE;
   g_string_truncate(walk->at, *telling->facts.target == '/' ? 0 : before);
   char *rest = g_strconcat(telling->facts.target, walk->rest, NULL);
@@ -76,15 +77,22 @@ step(Walk *walk)
 }
 
 gboolean
-device_walk(DeviceTold *told, const char *path, gboolean follow, gboolean content, GPtrArray *news, GError **error)
+device_walk(DeviceTold *told, const char *path, gboolean follow, gboolean content, GPtrArray *news,
+            GError **error)
 {
-  Walk walk = {.told = told, .news = news, .at = g_string_new(NULL), .rest = g_strdup(path), .follow = follow, .content = content};
+  Walk walk = {.told = told,
+               .news = news,
+               .at = g_string_new(NULL),
+               .rest = g_strdup(path),
+               .follow = follow,
+               .content = content};
   if (tell(&walk, "/", FALSE))
     for (guint steps = 0; steps < STEPS_MAX && step(&walk); steps++)
       ;
   g_string_free(walk.at, TRUE);
   g_free(walk.rest);
-  return !walk.full || doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the block looks at more than %d paths", DEVICE_TOLD_MAX);
+  return !walk.full || doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                                        "the block looks at more than %d paths", DEVICE_TOLD_MAX);
 }
 
 int

@@ -36,7 +36,8 @@ function_new(const char *text)
   return function;
 }
 
-/* Before the program runs: what it will be linked with must have the function, unless a library is named that it may open later. */
+/* Before the program runs: what it will be linked with must have the function, unless a library is named that
+ * it may open later. */
 static gboolean
 check_named(GPtrArray *files, const SymbolQuery *query, GError **error)
 {
@@ -109,14 +110,16 @@ module_file(Controller *controller, const char *path)
   return file;
 }
 
-/* A resolver's own address is not what runs: the linkage tables say what it chose, once the loader has asked it. */
+/* A resolver's own address is not what runs: the linkage tables say what it chose, once the loader has asked
+ * it. */
 static guint64
 indirect_target(Controller *controller, SymbolFile *file, const Symbol *symbol, guint64 bias)
 {
   g_autoptr(GArray) slots = symbols_slots(file, symbol->name, symbol->vaddr);
   for (guint i = 0; i < slots->len; i++) {
     guint64 target = 0;
-    if (mirror_memory_read(controller->process, g_array_index(slots, guint64, i) + bias, &target, 8, NULL) && target)
+    if (mirror_memory_read(controller->process, g_array_index(slots, guint64, i) + bias, &target, 8, NULL) &&
+        target)
       return target;
   }
   return 0;
@@ -161,7 +164,8 @@ watch(Controller *controller, Function *function, GError **error)
   if (controller->options->place == RUN_PLACE_DEVICE || function->settled_local)
     return TRUE;
   for (guint i = 0; i < function->addresses->len; i++)
-    if (!mirror_breakpoint_add(controller->process, g_array_index(function->addresses, guint64, i), TRUE, error))
+    if (!mirror_breakpoint_add(controller->process, g_array_index(function->addresses, guint64, i), TRUE,
+                               error))
       return FALSE;
   function->watched = function->addresses->len > 0;
   return TRUE;
@@ -241,9 +245,11 @@ functions_new_image(Controller *controller, GError **error)
     g_array_set_size(function->addresses, 0);
     function->watched = FALSE;
   }
-  if (!controller->functions->len || controller->options->place == RUN_PLACE_DEVICE || controller->options->whole)
+  if (!controller->functions->len || controller->options->place == RUN_PLACE_DEVICE ||
+      controller->options->whole)
     return TRUE;
-  return functions_modules_changed(controller, error) && (all_found(controller) || hook_loader(controller, error));
+  return functions_modules_changed(controller, error) &&
+         (all_found(controller) || hook_loader(controller, error));
 }
 
 void
@@ -254,7 +260,8 @@ functions_report_unseen(Controller *controller)
   for (guint i = 0; i < controller->functions->len; i++) {
     const Function *function = controller->functions->pdata[i];
     if (!function->seen)
-      g_printerr("doppel: %s was never there: the program loaded no library that has it (doppel symbols lists what can be named)\n",
+      g_printerr("doppel: %s was never there: the program loaded no library that has it (doppel symbols "
+                 "lists what can be named)\n",
                  function->text);
   }
 }

@@ -1,4 +1,5 @@
-/* Starting the primary: traced, without address randomisation, without the kernel's vDSO (docs/architecture.md). */
+/* Starting the primary: traced, without address randomisation, without the kernel's vDSO
+ * (docs/architecture.md). */
 #include <dirent.h>
 #include <elf.h>
 #include <errno.h>
@@ -43,8 +44,8 @@ environment(Controller *controller)
   if (!controller->features_mask)
     return list;
   const char *own = g_environ_getenv(list, "GLIBC_TUNABLES");
-  g_autofree char *tunables = g_strdup_printf("%s%sglibc.cpu.hwcaps=%s", own ? own : "", own && *own ? ":" : "",
-                                              controller->features_mask);
+  g_autofree char *tunables = g_strdup_printf("%s%sglibc.cpu.hwcaps=%s", own ? own : "",
+                                              own && *own ? ":" : "", controller->features_mask);
   list = g_environ_setenv(list, "GLIBC_TUNABLES", tunables, TRUE);
   return g_environ_setenv(list, "LD_BIND_NOW", "1", TRUE);
 }
@@ -104,8 +105,9 @@ controller_launch(Controller *controller, GError **error)
   g_auto(Fd) report_end = report[0];
   long options = PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD;
   if (ptrace(PTRACE_SEIZE, controller->pid, 0, options) < 0) {
-    doppel_error_errno(error, "cannot trace the program (is another tracer at work, or does the Yama module forbid it? "
-                              "see doppel doctor)");
+    doppel_error_errno(
+        error, "cannot trace the program (is another tracer at work, or does the Yama module forbid it? "
+               "see doppel doctor)");
     kill(controller->pid, SIGKILL);
     return FALSE;
   }
@@ -115,8 +117,8 @@ controller_launch(Controller *controller, GError **error)
   return controller->process && controller_prepare_image(controller, error);
 }
 
-/* The vDSO differs between kernels: a process that moves between them must never have heard of it. glibc then makes real calls for
- * the time. */
+/* The vDSO differs between kernels: a process that moves between them must never have heard of it. glibc then
+ * makes real calls for the time. */
 static gboolean
 hide_vdso(Controller *controller, GError **error)
 {

@@ -1,5 +1,6 @@
-/* Calls on pins, executed by the primary's own threads (docs/architecture.md, "Pins"). A thread that the mirror has and the primary
- * keeps asleep executes its twin's calls; calls of the mirror's children, and output while that thread is busy, are executed by servants. */
+/* Calls on pins, executed by the primary's own threads (docs/architecture.md, "Pins"). A thread that the
+ * mirror has and the primary keeps asleep executes its twin's calls; calls of the mirror's children, and
+ * output while that thread is busy, are executed by servants. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -39,9 +40,8 @@ pins_begin(Controller *controller, const MirrorFiles *files)
   g_hash_table_remove_all(controller->pins);
   for (guint i = 0; i < files->len; i++) {
     const MirrorFile *file = files->pdata[i];
-    char *name = file->kind == MIRROR_FILE_PIN ? pin_name(controller, file->pin) : NULL;
-    if (name)
-      g_hash_table_insert(controller->pins, GINT_TO_POINTER(file->pin), name);
+    if (file->kind == MIRROR_FILE_PIN && file->name)
+      g_hash_table_insert(controller->pins, GINT_TO_POINTER(file->pin), g_strdup(file->name));
   }
   return TRUE;
 }
@@ -124,7 +124,8 @@ static gboolean complete(Controller *controller, PinTask *task, gint64 value, GE
 
 /* The leader makes the calls of the machinery itself: it may have to be taken out of its own for a moment. */
 static gboolean
-with_leader(Controller *controller, gboolean (*work)(Controller *, void *, GError **), void *user, GError **error)
+with_leader(Controller *controller, gboolean (*work)(Controller *, void *, GError **), void *user,
+            GError **error)
 {
   MirrorThread *leader = mirror_thread_leader(controller->process);
   PinTask *task = task_of(controller, leader);
@@ -234,15 +235,17 @@ start(Controller *controller, PinTask *task, GError **error)
 {
   int slot = free_slot(controller);
   if (slot < 0)
-    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "more than %d forwarded calls at once", MIRROR_SCRATCH_SLOTS);
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "more than %d forwarded calls at once",
+                            MIRROR_SCRATCH_SLOTS);
   task->slot = slot;
   guint64 address = mirror_slot_address(controller->process, slot);
   g_clear_pointer(&task->placement, pinplacement_free);
   task->placement = pincall_place(task->call, address, MIRROR_SCRATCH_SLOT, fd_of_pin, controller, error);
   if (!task->placement)
     return FALSE;
-  if (task->placement->image->len && !mirror_memory_write(controller->process, address, task->placement->image->data,
-                                                          task->placement->image->len, error))
+  if (task->placement->image->len &&
+      !mirror_memory_write(controller->process, address, task->placement->image->data,
+                           task->placement->image->len, error))
     return FALSE;
   if (!pins_wake(controller, task->thread, error) ||
       !mirror_call_start(task->thread, task->call->row->nr, task->placement->args, error))
@@ -321,8 +324,8 @@ output_done(Controller *controller, PinTask *task, gint64 value, GError **error)
   if (value <= 0 && value != -EAGAIN && value > MIRROR_CALL_INTERRUPTED) {
     g_autofree char *name = pin_name(controller, (int)task->call->args[0]);
     pin_task_free(task);
-    return doppel_error_set(error, DOPPEL_ERROR_ABORTED, "output to %s failed: %s", name ? name : "a closed descriptor",
-                            g_strerror((int)-value));
+    return doppel_error_set(error, DOPPEL_ERROR_ABORTED, "output to %s failed: %s",
+                            name ? name : "a closed descriptor", g_strerror((int)-value));
   }
   gsize done = value > 0 ? (gsize)value : 0;
   if (done >= region->in) {
@@ -414,8 +417,9 @@ pins_stop_all(Controller *controller, GError **error)
     Link *link = g_steal_pointer(&controller->link);
     if (task->kind == TASK_OUTPUT) {
       MirrorMemoryOps memory = {memory_read, memory_write, controller};
-      g_autoptr(PinResult) result =
-          value > 0 ? pincall_collect(task->call, task->placement, value, &memory, pin_of_new_fd, controller, NULL) : NULL;
+      g_autoptr(PinResult) result = value > 0 ? pincall_collect(task->call, task->placement, value, &memory,
+                                                                pin_of_new_fd, controller, NULL)
+                                              : NULL;
       if (result)
         pinlog_note(controller->log, task->call, result);
       g_ptr_array_steal_index(controller->tasks, 0);

@@ -1,15 +1,17 @@
-/* After an abort the primary runs the block itself; what was already done on pins is answered from the log, not done again. */
+/* After an abort the primary runs the block itself; what was already done on pins is answered from the log,
+ * not done again. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
-#include <unistd.h>
-#include <stdio.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "controller/controller.h"
 
-/* What a stopped call is to return, once it has been kept from the kernel, or what is to be added to what it returns. */
+/* What a stopped call is to return, once it has been kept from the kernel, or what is to be added to what it
+ * returns. */
 typedef struct {
   gboolean skipped, add;
   gint64 value;
@@ -65,7 +67,8 @@ rerun_request(Controller *controller)
 }
 
 static void
-enter(Controller *controller, MirrorThread *thread, ArchRegisters *registers, gint64 number, CallAnswer *answer)
+enter(Controller *controller, MirrorThread *thread, ArchRegisters *registers, gint64 number,
+      CallAnswer *answer)
 {
   const SyscallRow *row = syscall_row(number);
   guint64 arguments[SYSCALL_ARGS];
@@ -111,7 +114,8 @@ leave(MirrorThread *thread, ArchRegisters *registers, const CallAnswer *answer)
   thread->registers_changed |= answer->skipped || answer->add;
 }
 
-/* Entry and exit alternate; which one it is follows from what the kernel says of the stop (PTRACE_GET_SYSCALL_INFO). */
+/* Entry and exit alternate; which one it is follows from what the kernel says of the stop
+ * (PTRACE_GET_SYSCALL_INFO). */
 gboolean
 rerun_stop(Controller *controller, const MirrorStop *stop, GError **error)
 {

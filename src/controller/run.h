@@ -8,18 +8,19 @@
 typedef enum { RUN_PLACE_AUTO, RUN_PLACE_DEVICE, RUN_PLACE_CLONE } RunPlace;
 
 typedef struct {
-  char **functions;   /* FUNCTION texts, NULL-terminated; NULL: none */
-  gboolean whole;     /* the whole program in the clone, from its start */
+  char **functions; /* FUNCTION texts, NULL-terminated; NULL: none */
+  gboolean whole;   /* the whole program in the clone, from its start */
   RunPlace place;
-  const char *clone;  /* "local" or a paired clone's name; NULL: local */
-  const char *stats;  /* NULL: none; "-": a table to stderr; else a file that gets JSON */
-  gboolean explain;   /* say to stderr why something ran where it did */
-  gboolean check;     /* compare digests of both twins after each block */
-  MirrorTrack track;  /* dirty-page backend */
-  int resume_ms;      /* how long a broken link may take to come back before the device goes on alone */
-  char **argv;        /* the program and its arguments */
+  const char *clone; /* "local" or a paired clone's name; NULL: local */
+  const char *stats; /* NULL: none; "-": a table to stderr; else a file that gets JSON */
+  gboolean explain;  /* say to stderr why something ran where it did */
+  gboolean check;    /* compare digests of both twins after each block */
+  MirrorTrack track; /* dirty-page backend */
+  int resume_ms;     /* how long a broken link may take to come back before the device goes on alone */
+  char **argv;       /* the program and its arguments */
 } RunOptions;
 
-/* Runs it. Returns the program's exit status; a program that died of a signal takes the caller with it by the same one. -1 with an error where
- * it could not be started: USAGE and NOT_FOUND for what the user named wrongly. The calling process has one thread. */
+/* Runs it. Returns the program's exit status; a program that died of a signal takes the caller with it by the
+ * same one. -1 with an error where it could not be started: USAGE and NOT_FOUND for what the user named
+ * wrongly. The calling process has one thread. */
 int controller_run(const RunOptions *options, GError **error);

@@ -97,11 +97,13 @@ unexpected(const EngineMessage *message, GError **error)
 {
   if (message->kind_case == DOPPEL__ENGINE__MESSAGE__KIND_FAILURE)
     return doppel_error_set(error, DOPPEL_ERROR_FAILED, "the clone says: %s", message->failure->reason);
-  return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the clone answered with a message '%s' at a wrong moment",
+  return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
+                          "the clone answered with a message '%s' at a wrong moment",
                           engine_message_name(message));
 }
 
-/* What a clone's processor offers is remembered, so that the next run need not wait for its word before the program starts. */
+/* What a clone's processor offers is remembered, so that the next run need not wait for its word before the
+ * program starts. */
 static char *
 features_path(Controller *controller)
 {
@@ -124,19 +126,20 @@ session_hello(Controller *controller, const Doppel__Engine__Hello *hello, GError
 {
   if (hello->version != ENGINE_VERSION)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
-                            "the clone speaks version %u, this is version %u: update the older", hello->version,
-                            ENGINE_VERSION);
+                            "the clone speaks version %u, this is version %u: update the older",
+                            hello->version, ENGINE_VERSION);
   if (strcmp(hello->architecture, arch_name) != 0)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
-                            "the clone's processor is %s, this one is %s: no mirror is possible", hello->architecture,
-                            arch_name);
+                            "the clone's processor is %s, this one is %s: no mirror is possible",
+                            hello->architecture, arch_name);
   if (!is_local(controller))
     remember_features(controller, hello->features);
   g_autofree char *own = arch_features();
   g_autofree char *mask = arch_features_mask(own, hello->features);
   /* Once the program runs it has chosen its code. */
   if (controller->process && mask && g_strcmp0(mask, controller->features_mask) != 0)
-    return doppel_error_set(error, DOPPEL_ERROR_MISMATCH, "the clone's processor lacks what this one has (%s)", mask);
+    return doppel_error_set(error, DOPPEL_ERROR_MISMATCH,
+                            "the clone's processor lacks what this one has (%s)", mask);
   if (!controller->process) {
     g_free(controller->features_mask);
     controller->features_mask = g_steal_pointer(&mask);
@@ -317,7 +320,8 @@ session_start(Controller *controller, GError **error)
   if (!session_open(controller, error))
     return FALSE;
   const char *clone = is_local(controller) ? "local" : controller->options->clone;
-  controller->files = device_files_new(controller->link, clone, controller->program, is_local(controller), error);
+  controller->files =
+      device_files_new(controller->link, clone, controller->program, is_local(controller), error);
   if (!controller->files || !send_start(controller, error))
     return FALSE;
   controller->twin = mirror_twin_new(controller->process, TRUE, controller->options->track, error);
@@ -334,12 +338,16 @@ session_started(Controller *controller, const Doppel__Engine__Started *started, 
 {
   for (gsize i = 0; i < started->n_note; i++)
     explain(controller, "the clone: %s", started->note[i]);
-  return device_files_started(controller->files, started, error);
+  return !started->n_mountpoint || device_files_started(controller->files, started, error);
 }
 
 void
 session_close(Controller *controller)
 {
+  if (controller->files) {
+    g_autofree char *summary = device_files_summary(controller->files);
+    explain(controller, "%s", summary);
+  }
   g_clear_pointer(&controller->files, device_files_free);
   if (controller->link) {
     Doppel__Engine__Bye bye = DOPPEL__ENGINE__BYE__INIT;
@@ -348,7 +356,8 @@ session_close(Controller *controller)
     g_clear_pointer(&controller->link, link_free);
   }
   if (controller->augmenter > 0) {
-    /* It ends with its end of the link, and its sandbox with it; nobody waits for that here but the process table. */
+    /* It ends with its end of the link, and its sandbox with it; nobody waits for that here but the process
+     * table. */
     int status;
     for (int i = 0; i < 200 && waitpid(controller->augmenter, &status, WNOHANG) == 0; i++)
       g_usleep(500);

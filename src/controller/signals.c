@@ -9,7 +9,8 @@
 #include "base/io.h"
 #include "controller/controller.h"
 
-#define FATAL_PATIENCE_NS 1000000000ll /* for the state to come home before a fatal signal is obeyed without it */
+#define FATAL_PATIENCE_NS                                                                                    \
+  1000000000ll /* for the state to come home before a fatal signal is obeyed without it */
 
 static guint64
 status_mask(MirrorProcess *process, const char *field)
@@ -25,7 +26,8 @@ is_stop_signal(int signal)
   return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
 }
 
-/* The stop's signal is taken from the primary; the call it is in, if any, goes on or is made again by the kernel. */
+/* The stop's signal is taken from the primary; the call it is in, if any, goes on or is made again by the
+ * kernel. */
 gboolean
 signals_forward(Controller *controller, MirrorThread *thread, GError **error)
 {
@@ -33,7 +35,8 @@ signals_forward(Controller *controller, MirrorThread *thread, GError **error)
   guint64 bit = 1ull << (number - 1);
   gboolean caught = (status_mask(controller->process, "\nSigCgt:") & bit) != 0;
   gboolean ignored = (status_mask(controller->process, "\nSigIgn:") & bit) != 0;
-  /* Job control is about the device's terminal, and a write to a broken pipe is answered to the mirror as one. */
+  /* Job control is about the device's terminal, and a write to a broken pipe is answered to the mirror as
+   * one. */
   if (!caught && (is_stop_signal(number) || number == SIGCONT))
     return mirror_thread_resume(thread, PTRACE_CONT, error);
   thread->stop_signal = 0;
@@ -47,7 +50,8 @@ signals_forward(Controller *controller, MirrorThread *thread, GError **error)
     message.block = controller->block;
     message.info.data = (guint8 *)&signal.info;
     message.info.len = sizeof signal.info;
-    if (!caught && !ignored && number != SIGCHLD && number != SIGURG && number != SIGWINCH && !controller->signal_deadline_ns)
+    if (!caught && !ignored && number != SIGCHLD && number != SIGURG && number != SIGWINCH &&
+        !controller->signal_deadline_ns)
       controller->signal_deadline_ns = clock_now_ns() + FATAL_PATIENCE_NS;
     if (controller->link && !ENGINE_SEND(controller->link, SIGNAL, signal, &message, NULL))
       controller->failure = controller->failure ? controller->failure : g_strdup("the link broke");
@@ -67,7 +71,8 @@ signals_requeue(Controller *controller, guint from)
   g_array_set_size(controller->signals_sent, 0);
 }
 
-/* What was sent to doppel itself is meant for the program; what the terminal sends, the program gets without us. */
+/* What was sent to doppel itself is meant for the program; what the terminal sends, the program gets without
+ * us. */
 gboolean
 signals_own(Controller *controller)
 {

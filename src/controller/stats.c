@@ -41,10 +41,11 @@ function_json(GString *json, const Function *function)
   gboolean first = TRUE;
   g_string_append(json, "{\"function\":");
   append_json_string(json, function->text);
-  g_string_append_printf(json,
-                         ",\"calls\":%" G_GUINT64_FORMAT ",\"remote\":%" G_GUINT64_FORMAT ",\"local\":%" G_GUINT64_FORMAT
-                         ",\"cut\":%" G_GUINT64_FORMAT ",\"aborted\":%" G_GUINT64_FORMAT ",\"reasons\":{",
-                         function->calls, function->remote, function->local, function->cut, function->aborted);
+  g_string_append_printf(
+      json,
+      ",\"calls\":%" G_GUINT64_FORMAT ",\"remote\":%" G_GUINT64_FORMAT ",\"local\":%" G_GUINT64_FORMAT
+      ",\"cut\":%" G_GUINT64_FORMAT ",\"aborted\":%" G_GUINT64_FORMAT ",\"reasons\":{",
+      function->calls, function->remote, function->local, function->cut, function->aborted);
   g_hash_table_iter_init(&iterator, function->reasons);
   while (g_hash_table_iter_next(&iterator, &reason, &count)) {
     g_string_append(json, first ? "" : ",");
@@ -66,7 +67,8 @@ write_json(Controller *controller, const char *path)
 {
   g_autoptr(GString) json = g_string_new("{\"program\":");
   append_json_string(json, controller->program);
-  g_string_append_printf(json, ",\"whole\":%s,\"functions\":[", controller->options->whole ? "true" : "false");
+  g_string_append_printf(json, ",\"whole\":%s,\"functions\":[",
+                         controller->options->whole ? "true" : "false");
   for (guint i = 0; i < controller->functions->len; i++) {
     g_string_append(json, i ? "," : "");
     function_json(json, controller->functions->pdata[i]);
@@ -80,8 +82,8 @@ write_json(Controller *controller, const char *path)
 static void
 write_table(Controller *controller)
 {
-  fprintf(stderr, "\n%-28s %8s %8s %8s %5s %7s %10s %10s %9s %9s\n", "function", "calls", "clone", "device", "cut", "aborted",
-          "sent", "received", "clone s", "device s");
+  fprintf(stderr, "\n%-28s %8s %8s %8s %5s %7s %10s %10s %9s %9s\n", "function", "calls", "clone", "device",
+          "cut", "aborted", "sent", "received", "clone s", "device s");
   for (guint i = 0; i < controller->functions->len; i++) {
     const Function *function = controller->functions->pdata[i];
     g_autofree char *sent = g_format_size(function->bytes_out);
@@ -91,8 +93,8 @@ write_table(Controller *controller)
     fprintf(stderr,
             "%-28s %8" G_GUINT64_FORMAT " %8" G_GUINT64_FORMAT " %8" G_GUINT64_FORMAT " %5" G_GUINT64_FORMAT
             " %7" G_GUINT64_FORMAT " %10s %10s %9.3f %9.3f\n",
-            function->text, function->calls, function->remote, function->local, function->cut, function->aborted, sent,
-            received, function->remote_ns / 1e9, function->local_ns / 1e9);
+            function->text, function->calls, function->remote, function->local, function->cut,
+            function->aborted, sent, received, function->remote_ns / 1e9, function->local_ns / 1e9);
     g_hash_table_iter_init(&iterator, function->reasons);
     while (g_hash_table_iter_next(&iterator, &reason, &count))
       fprintf(stderr, "  %u times: %s\n", GPOINTER_TO_UINT(count), (char *)reason);

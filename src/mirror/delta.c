@@ -71,8 +71,8 @@ add_run(GPtrArray *into, guint64 address, guint64 length, MirrorRunKind kind)
 }
 
 static void
-pack_data(Doppel__Engine__DeltaPiece *piece, const guint8 *data, gsize length, gboolean compress, guint8 *room,
-          gsize room_size)
+pack_data(Doppel__Engine__DeltaPiece *piece, const guint8 *data, gsize length, gboolean compress,
+          guint8 *room, gsize room_size)
 {
   piece->has_data = length > 0;
   piece->data.data = (guint8 *)data;
@@ -89,7 +89,8 @@ pack_data(Doppel__Engine__DeltaPiece *piece, const guint8 *data, gsize length, g
 }
 
 gboolean
-mirror_delta_send(const MirrorDelta *delta, gboolean compress, MirrorPieceSend send, void *user, GError **error)
+mirror_delta_send(const MirrorDelta *delta, gboolean compress, MirrorPieceSend send, void *user,
+                  GError **error)
 {
   gsize room_size = compress && delta->data->len >= COMPRESS_LEAST ? ZSTD_compressBound(PIECE_BYTES) : 0;
   g_autofree guint8 *room = g_malloc(room_size);
@@ -139,8 +140,9 @@ receive_sections(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece, GE
         (message->has_bytes && message->bytes.len > SECTION_BYTES_MAX) || delta->sections->len > 3u << 16)
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a section of state that does not exist");
     MirrorSection *section = g_new(MirrorSection, 1);
-    *section = (MirrorSection){message->kind, message->id,
-                               message->has_bytes ? g_bytes_new(message->bytes.data, message->bytes.len) : NULL};
+    *section =
+        (MirrorSection){message->kind, message->id,
+                        message->has_bytes ? g_bytes_new(message->bytes.data, message->bytes.len) : NULL};
     g_ptr_array_add(delta->sections, section);
   }
   return TRUE;
@@ -155,8 +157,8 @@ receive_runs(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece)
     return G_MAXUINT64;
   for (gsize i = 0; i < piece->n_run; i++) {
     const Doppel__Engine__Run *message = piece->run[i];
-    if (message->kind > MIRROR_RUN_HOLE || message->page == 0 || message->pages == 0 || message->page >= 1ull << 45 ||
-        message->pages >= 1ull << 45)
+    if (message->kind > MIRROR_RUN_HOLE || message->page == 0 || message->pages == 0 ||
+        message->page >= 1ull << 45 || message->pages >= 1ull << 45)
       return G_MAXUINT64;
     MirrorRun run = {message->page * PAGE, message->pages * PAGE, message->kind};
     if (run.kind == MIRROR_RUN_DATA)
@@ -169,14 +171,15 @@ receive_runs(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece)
 }
 
 gboolean
-mirror_delta_receive(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece, guint64 limit, gboolean *complete,
-                     GError **error)
+mirror_delta_receive(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece, guint64 limit,
+                     gboolean *complete, GError **error)
 {
   if (!receive_sections(delta, piece, error))
     return FALSE;
   guint64 wanted = receive_runs(delta, piece), have = piece->has_data ? piece->data.len : 0;
   guint64 length = piece->has_data_length ? piece->data_length : have;
-  if (wanted == G_MAXUINT64 || wanted != length || delta->data->len + wanted > MIN(limit, G_MAXUINT32 - PIECE_BYTES))
+  if (wanted == G_MAXUINT64 || wanted != length ||
+      delta->data->len + wanted > MIN(limit, G_MAXUINT32 - PIECE_BYTES))
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "runs of memory that do not fit their contents");
   guint at = delta->data->len;
   g_byte_array_set_size(delta->data, at + wanted);

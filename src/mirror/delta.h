@@ -1,5 +1,5 @@
-/* What differs between two twins since they last agreed: changed sections of the small state, and runs of memory. In pieces that
- * fit a message, it travels as Doppel__Engine__DeltaPiece (wire/engine.proto). */
+/* What differs between two twins since they last agreed: changed sections of the small state, and runs of
+ * memory. In pieces that fit a message, it travels as Doppel__Engine__DeltaPiece (wire/engine.proto). */
 #pragma once
 
 #include "mirror/state.h"
@@ -20,9 +20,10 @@ const MirrorSection *mirror_delta_section(const MirrorDelta *delta, guint32 kind
 
 /* Hands the delta to `send` in pieces; at least one. `compress`: zstd where a piece gets smaller. */
 typedef gboolean (*MirrorPieceSend)(Doppel__Engine__DeltaPiece *piece, void *user, GError **error);
-gboolean mirror_delta_send(const MirrorDelta *delta, gboolean compress, MirrorPieceSend send, void *user, GError **error);
+gboolean mirror_delta_send(const MirrorDelta *delta, gboolean compress, MirrorPieceSend send, void *user,
+                           GError **error);
 
-/* Takes one more piece that came from the other side (hostile). *complete is set with the last one. `limit`: bytes of memory
- * contents that one delta may carry. */
+/* Takes one more piece that came from the other side (hostile). *complete is set with the last one. `limit`:
+ * bytes of memory contents that one delta may carry. */
 gboolean mirror_delta_receive(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece, guint64 limit,
                               gboolean *complete, GError **error);

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "mirror/files_memory.h"
 
 enum { FILES_MAX = 1 << 16, PATH_BYTES_MAX = 4096 };
 
@@ -22,6 +23,7 @@ file_free(gpointer data)
 {
   MirrorFile *file = data;
   g_free(file->path);
+  g_free(file->name);
   g_clear_pointer(&file->content, g_bytes_unref);
   g_free(file);
 }
@@ -75,9 +77,11 @@ named_file(MirrorProcess *process, int number, const char *link)
   struct stat facts;
   snprintf(path, sizeof path, "fd/%d", number);
   if (*link != '/' || g_str_has_suffix(link, " (deleted)") || g_str_has_prefix(link, "/dev/") ||
-      g_str_has_prefix(link, "/proc/") || g_str_has_prefix(link, "/sys/") || g_str_has_prefix(link, "/memfd:"))
+      g_str_has_prefix(link, "/proc/") || g_str_has_prefix(link, "/sys/") ||
+      g_str_has_prefix(link, "/memfd:"))
     return FALSE;
-  return fstatat(process->directory, path, &facts, 0) == 0 && (S_ISREG(facts.st_mode) || S_ISDIR(facts.st_mode));
+  return fstatat(process->directory, path, &facts, 0) == 0 &&
+         (S_ISREG(facts.st_mode) || S_ISDIR(facts.st_mode));
 }
 
 typedef struct {
@@ -106,14 +110,22 @@ read_one(MirrorProcess *process, int number, const Reading *reading)
     return file;
   }
   gint32 pin = reading->primary ? number : pin_in_name(link);
-  if (reading->primary ? reading->inherited(number, reading->user) || !named_file(process, number, link) : pin >= 0) {
+  if (reading->primary ? reading->inherited(number, reading->user) || !named_file(process, number, link)
+                       : pin >= 0) {
+    struct stat facts;
     file->kind = MIRROR_FILE_PIN;
     file->pin = pin;
     file->offset = 0;
+    if (reading->primary && fstatat(process->directory, name, &facts, 0) == 0) {
+      file->name = g_strdup(link);
+      file->device_mode = facts.st_mode;
+      file->device_flags = file->flags;
+    }
     file->flags = 0;
     return file;
   }
-  file->kind = reading->primary || named_file(process, number, link) ? MIRROR_FILE_REPLICA : MIRROR_FILE_LOCAL;
+  file->kind =
+      reading->primary || named_file(process, number, link) ? MIRROR_FILE_REPLICA : MIRROR_FILE_LOCAL;
   file->path = g_strdup(link);
   return file;
 }
@@ -140,6 +152,9 @@ note_sharing(MirrorProcess *process, MirrorFiles *files)
 static MirrorFiles *
 read_all(MirrorProcess *process, const Reading *reading, GError **error)
 {
+  MirrorFiles *known = mirror_files_recall(process, reading->inherited, reading->user);
+  if (known)
+    return known;
   int fd = openat(process->directory, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
   if (!directory) {
@@ -157,6 +172,7 @@ read_all(MirrorProcess *process, const Reading *reading, GError **error)
   closedir(directory);
   g_ptr_array_sort(files, by_number);
   note_sharing(process, files);
+  mirror_files_remember(process, files, reading->inherited, reading->user);
   return files;
 }
 
@@ -222,8 +238,8 @@ packed_right(const PackedFile *packed, int least, gsize left)
          packed->kind <= MIRROR_FILE_LOCAL && packed->shares >= -1 && packed->shares < packed->number &&
          packed->path_length <= PATH_BYTES_MAX && packed->path_length <= left && packed->pin >= -1 &&
          packed->content_length <= left - packed->path_length &&
-         (packed->content_length == 0 || packed->has_content) &&
-         packed->pin < FILES_MAX && (packed->kind != MIRROR_FILE_PIN || packed->pin >= 0) &&
+         (packed->content_length == 0 || packed->has_content) && packed->pin < FILES_MAX &&
+         (packed->kind != MIRROR_FILE_PIN || packed->pin >= 0) &&
          (packed->kind != MIRROR_FILE_REPLICA || packed->path_length > 0) &&
          (packed->kind == MIRROR_FILE_SIGNALS || packed->offset <= G_MAXINT64);
 }
@@ -275,8 +291,8 @@ find(const MirrorFiles *files, int number)
 }
 
 static gboolean
-call(MirrorProcess *process, const char *what, int number, gint64 nr, guint64 a, guint64 b, guint64 c, guint64 d,
-     gint64 *result, GError **error)
+call(MirrorProcess *process, const char *what, int number, gint64 nr, guint64 a, guint64 b, guint64 c,
+     guint64 d, gint64 *result, GError **error)
 {
   const guint64 arguments[6] = {a, b, c, d};
   if (!mirror_inject_one(mirror_thread_leader(process), nr, arguments, result, error))
@@ -302,8 +318,8 @@ open_replica(MirrorProcess *process, const MirrorFile *file, gint64 *opened, GEr
   if (!mirror_memory_write(process, room, file->path, strlen(file->path) + 1, error))
     return FALSE;
   g_autofree char *what = g_strdup_printf("opening %s", file->path);
-  if (!call(process, what, file->number, SYS_openat, AT_FDCWD, room, reopening_flags(file->flags) | O_CLOEXEC, 0, opened,
-            error))
+  if (!call(process, what, file->number, SYS_openat, AT_FDCWD, room, reopening_flags(file->flags) | O_CLOEXEC,
+            0, opened, error))
     return FALSE;
   if (file->offset && !(file->flags & O_PATH))
     return call(process, what, file->number, SYS_lseek, *opened, file->offset, SEEK_SET, 0, &moved, error);
@@ -326,18 +342,21 @@ open_placeholder(MirrorProcess *process, const MirrorFile *file, gint64 *opened,
   int length = snprintf(name, sizeof name, MIRROR_PIN_NAME "%d", file->pin);
   guint64 room = mirror_scratch_bytes(process);
   return mirror_memory_write(process, room, name, length + 1, error) &&
-         call(process, "making a placeholder", file->number, SYS_memfd_create, room, MFD_CLOEXEC, 0, 0, opened, error);
+         call(process, "making a placeholder", file->number, SYS_memfd_create, room, MFD_CLOEXEC, 0, 0,
+              opened, error);
 }
 
 /* Puts what is open as `opened` under the number wanted. */
 static gboolean
-settle(MirrorProcess *process, gint64 opened, int number, gboolean close_on_exec, gboolean keep, GError **error)
+settle(MirrorProcess *process, gint64 opened, int number, gboolean close_on_exec, gboolean keep,
+       GError **error)
 {
   gint64 result;
   if (opened == number)
-    return call(process, "setting flags", number, SYS_fcntl, number, F_SETFD, close_on_exec ? FD_CLOEXEC : 0, 0, &result,
-                error);
-  return call(process, "placing", number, SYS_dup3, opened, number, close_on_exec ? O_CLOEXEC : 0, 0, &result, error) &&
+    return call(process, "setting flags", number, SYS_fcntl, number, F_SETFD, close_on_exec ? FD_CLOEXEC : 0,
+                0, &result, error);
+  return call(process, "placing", number, SYS_dup3, opened, number, close_on_exec ? O_CLOEXEC : 0, 0, &result,
+              error) &&
          (keep || call(process, "closing", opened, SYS_close, opened, 0, 0, 0, &result, error));
 }
 
@@ -345,9 +364,9 @@ static gboolean
 same(const MirrorFile *have, const MirrorFile *want)
 {
   return have && have->kind == want->kind && have->kind != MIRROR_FILE_LOCAL &&
-         (have->kind != MIRROR_FILE_SIGNALS || have->offset == want->offset) && have->close_on_exec == want->close_on_exec &&
-         have->shares == want->shares && have->flags == want->flags && have->pin == want->pin &&
-         g_strcmp0(have->path, want->path) == 0;
+         (have->kind != MIRROR_FILE_SIGNALS || have->offset == want->offset) &&
+         have->close_on_exec == want->close_on_exec && have->shares == want->shares &&
+         have->flags == want->flags && have->pin == want->pin && g_strcmp0(have->path, want->path) == 0;
 }
 
 static gboolean
@@ -373,7 +392,8 @@ mirror_files_apply_mirror(MirrorProcess *process, const MirrorFiles *files, GErr
     const MirrorFile *file = files->pdata[i], *now = find(have, file->number);
     if (same(now, file)) {
       if (now->kind == MIRROR_FILE_REPLICA && now->offset != file->offset && file->shares < 0 &&
-          !call(process, "positioning", file->number, SYS_lseek, file->number, file->offset, SEEK_SET, 0, &result, error))
+          !call(process, "positioning", file->number, SYS_lseek, file->number, file->offset, SEEK_SET, 0,
+                &result, error))
         return FALSE;
       continue;
     }
@@ -399,7 +419,8 @@ above_all(const MirrorFiles *have, const MirrorFiles *want)
   for (int side = 0; side < 2; side++) {
     const MirrorFiles *files = side ? want : have;
     for (guint i = 0; i < files->len; i++)
-      above = MAX(above, MAX(((MirrorFile *)files->pdata[i])->number, ((MirrorFile *)files->pdata[i])->pin) + 1);
+      above =
+          MAX(above, MAX(((MirrorFile *)files->pdata[i])->number, ((MirrorFile *)files->pdata[i])->pin) + 1);
   }
   return above;
 }
@@ -422,7 +443,8 @@ in_place(const MirrorFile *have, const MirrorFile *want)
 }
 
 static gboolean
-move_above(MirrorProcess *process, int number, gint64 from, int above, gboolean close_it, gint64 *staged, GError **error)
+move_above(MirrorProcess *process, int number, gint64 from, int above, gboolean close_it, gint64 *staged,
+           GError **error)
 {
   gint64 result;
   return call(process, "staging", number, SYS_fcntl, from, F_DUPFD_CLOEXEC, above, 0, staged, error) &&
@@ -431,7 +453,8 @@ move_above(MirrorProcess *process, int number, gint64 from, int above, gboolean 
 
 /* A pipe comes with both its ends; whichever the program has of them is placed. */
 static gboolean
-stage_object(MirrorProcess *process, const MirrorFiles *files, guint index, int above, gint64 *staged, GError **error)
+stage_object(MirrorProcess *process, const MirrorFiles *files, guint index, int above, gint64 *staged,
+             GError **error)
 {
   const MirrorFile *file = files->pdata[index];
   gint64 made, other, result;
@@ -442,7 +465,8 @@ stage_object(MirrorProcess *process, const MirrorFiles *files, guint index, int 
     return TRUE;
   for (guint i = 0; i < files->len; i++) {
     const MirrorFile *end = files->pdata[i];
-    if (end->kind == MIRROR_FILE_LOCAL && end->shares < 0 && staged[i] < 0 && strcmp(end->path, file->path) == 0)
+    if (end->kind == MIRROR_FILE_LOCAL && end->shares < 0 && staged[i] < 0 &&
+        strcmp(end->path, file->path) == 0)
       return move_above(process, end->number, other, above, TRUE, &staged[i], error);
   }
   return call(process, "closing", other, SYS_close, other, 0, 0, 0, &result, error);
@@ -463,7 +487,8 @@ mirror_files_apply_primary(MirrorProcess *process, const MirrorFiles *files, GEr
     const MirrorFile *file = files->pdata[i], *now = find(have, file->number);
     if (in_place(now, file)) {
       if (file->kind == MIRROR_FILE_REPLICA && file->shares < 0 && now->offset != file->offset &&
-          !call(process, "positioning", file->number, SYS_lseek, file->number, file->offset, SEEK_SET, 0, &result, error))
+          !call(process, "positioning", file->number, SYS_lseek, file->number, file->offset, SEEK_SET, 0,
+                &result, error))
         return FALSE;
       continue;
     }

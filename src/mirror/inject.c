@@ -5,14 +5,16 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "mirror/process.h"
 
 G_STATIC_ASSERT(sizeof(MirrorCall) == 64); /* the stub steps by this */
 
-/* Where nothing else goes: far below where mappings are placed from the top down and above what programs reserve by
- * habit; the second is for address spaces of 39 bits. Without randomisation both twins find the same one free. */
+/* Where nothing else goes: far below where mappings are placed from the top down and above what programs
+ * reserve by habit; the second is for address spaces of 39 bits. Without randomisation both twins find the
+ * same one free. */
 static const guint64 scratch_places[] = {0x500000000000, 0x2000000000, 0x600000};
 
 guint64
@@ -37,10 +39,35 @@ mask_set(MirrorThread *thread, guint64 mask, guint64 *former, GError **error)
   return TRUE;
 }
 
+/* What cannot be blocked, or is not: someone else's SIGSTOP or SIGTRAP. It is put off until the call is made.
+ */
+static gboolean
+put_off(MirrorThread *thread, int status, guint64 *later)
+{
+  siginfo_t info;
+  int number = WSTOPSIG(status);
+  if (status >> 16 != 0 || (number != SIGSTOP && number != SIGTRAP) ||
+      ptrace(PTRACE_GETSIGINFO, thread->tid, 0, &info) < 0 || (number == SIGTRAP && info.si_code > 0))
+    return FALSE;
+  *later |= 1ull << number;
+  return TRUE;
+}
+
+static void
+send_again(MirrorThread *thread, guint64 later)
+{
+  static const int numbers[] = {SIGSTOP, SIGTRAP};
+  for (gsize i = 0; i < G_N_ELEMENTS(numbers); i++)
+    if (later >> numbers[i] & 1)
+      syscall(SYS_tgkill, thread->process->pid, thread->tid, numbers[i]);
+}
+
 /* Runs a stopped thread, whose registers are prepared, until it traps at `trap`. */
 static gboolean
-run_to_trap(MirrorThread *thread, const ArchRegisters *prepared, guint64 trap, ArchRegisters *after, GError **error)
+run_to_trap(MirrorThread *thread, const ArchRegisters *prepared, guint64 trap, ArchRegisters *after,
+            GError **error)
 {
+  guint64 later = 0;
   if (!arch_registers_write(thread->tid, prepared, error))
     return FALSE;
   for (;;) {
@@ -52,11 +79,16 @@ run_to_trap(MirrorThread *thread, const ArchRegisters *prepared, guint64 trap, A
       got = waitpid(thread->tid, &status, __WALL);
     while (got < 0 && errno == EINTR);
     if (got < 0 || !WIFSTOPPED(status))
-      return doppel_error_set(error, DOPPEL_ERROR_GONE, "thread %d died while a system call was made for it", thread->tid);
+      return doppel_error_set(error, DOPPEL_ERROR_GONE, "thread %d died while a system call was made for it",
+                              thread->tid);
     if (!arch_registers_read(thread->tid, after, error))
       return FALSE;
-    if (WSTOPSIG(status) == SIGTRAP && status >> 16 == 0 && arch_pc(after) == trap)
+    if (WSTOPSIG(status) == SIGTRAP && status >> 16 == 0 && arch_pc(after) == trap) {
+      send_again(thread, later);
       return TRUE;
+    }
+    if (put_off(thread, status, &later))
+      continue;
     if (status >> 16 == PTRACE_EVENT_STOP) {
       thread->interrupting = FALSE;
       continue;
@@ -74,10 +106,11 @@ run_to_trap(MirrorThread *thread, const ArchRegisters *prepared, guint64 trap, A
   }
 }
 
-/* Signals are blocked: the calls are ours, not a place for the program's handlers to run. But for the trap, which the kernel would
- * force through, and forget the program's handler for it. */
+/* Signals are blocked: the calls are ours, not a place for the program's handlers to run. But for the trap,
+ * which the kernel would force through, and forget the program's handler for it. */
 static gboolean
-run_prepared(MirrorThread *thread, const ArchRegisters *prepared, guint64 trap, ArchRegisters *after, GError **error)
+run_prepared(MirrorThread *thread, const ArchRegisters *prepared, guint64 trap, ArchRegisters *after,
+             GError **error)
 {
   guint64 mask;
   siginfo_t info = thread->stop_info;
@@ -137,7 +170,8 @@ mirror_inject_kept(MirrorThread *thread, guint first, guint count, GError **erro
 }
 
 gboolean
-mirror_inject_one(MirrorThread *thread, gint64 number, const guint64 arguments[6], gint64 *result, GError **error)
+mirror_inject_one(MirrorThread *thread, gint64 number, const guint64 arguments[6], gint64 *result,
+                  GError **error)
 {
   MirrorProcess *process = thread->process;
   const ArchStub *stub = arch_stub();
@@ -152,9 +186,11 @@ mirror_inject_one(MirrorThread *thread, gint64 number, const guint64 arguments[6
   return TRUE;
 }
 
-/* One call where the thread stands, through instructions put there for a moment: before there is a scratch region. */
+/* One call where the thread stands, through instructions put there for a moment: before there is a scratch
+ * region. */
 static gboolean
-bootstrap_call(MirrorThread *thread, gint64 number, const guint64 arguments[6], gint64 *result, GError **error)
+bootstrap_call(MirrorThread *thread, gint64 number, const guint64 arguments[6], gint64 *result,
+               GError **error)
 {
   MirrorProcess *process = thread->process;
   ArchRegisters *own = mirror_thread_registers(thread, error);
@@ -173,8 +209,8 @@ bootstrap_call(MirrorThread *thread, gint64 number, const guint64 arguments[6], 
   return mirror_memory_write(process, pc, saved, sizeof saved, ran ? error : NULL) && ran;
 }
 
-/* The stop that reports an exec is inside the call: when it returns, the kernel still writes its result over a register. One step
- * on, at the first instruction, the registers are the process's own. */
+/* The stop that reports an exec is inside the call: when it returns, the kernel still writes its result over
+ * a register. One step on, at the first instruction, the registers are the process's own. */
 static gboolean
 leave_exec(MirrorThread *leader, GError **error)
 {

@@ -75,7 +75,8 @@ read_hex(const char **at)
 static gboolean
 is_pseudo(const char *path)
 {
-  static const char *const prefixes[] = {"/dev/", "/proc/", "/sys/", "/memfd:", "/SYSV", "anon_inode:", "socket:"};
+  static const char *const prefixes[] = {
+      "/dev/", "/proc/", "/sys/", "/memfd:", "/SYSV", "anon_inode:", "socket:"};
   for (gsize i = 0; i < G_N_ELEMENTS(prefixes); i++)
     if (g_str_has_prefix(path, prefixes[i]))
       return TRUE;
@@ -184,15 +185,19 @@ parse(const MirrorProcess *process, GByteArray *text)
     }
     if (g_str_has_prefix(name, "[v") || strcmp(name, "[uprobes]") == 0)
       continue;
-    if (process->scratch && mapping.start >= process->scratch && mapping.end <= process->scratch + MIRROR_SCRATCH_SIZE)
+    if (process->scratch && mapping.start >= process->scratch &&
+        mapping.end <= process->scratch + MIRROR_SCRATCH_SIZE)
       continue;
     mapping.kind = classify(name, shared, mapping.prot);
-    if (mapping.kind == MIRROR_MAP_FILE || mapping.kind == MIRROR_MAP_SHARED_FILE || mapping.kind == MIRROR_MAP_FOREIGN)
+    if (mapping.kind == MIRROR_MAP_FILE || mapping.kind == MIRROR_MAP_SHARED_FILE ||
+        mapping.kind == MIRROR_MAP_FOREIGN)
       mapping.path = name;
     else
       mapping.offset = 0;
-    append(layout, &mapping);
     g_array_append_val(layout->areas, mapping);
+    if (mapping.kind == MIRROR_MAP_DETACHED)
+      mapping.kind = MIRROR_MAP_ANONYMOUS;
+    append(layout, &mapping);
   }
   return layout;
 }
@@ -255,22 +260,33 @@ file_offset_at(const MirrorMapping *mapping, guint64 address)
   return mapping->path ? mapping->offset + (address - mapping->start) : 0;
 }
 
+/* Which part of its memory a process calls its stack depends on what it did to it. */
+static gboolean
+same_kind(const MirrorMapping *a, const MirrorMapping *b)
+{
+  gboolean plain = a->kind == MIRROR_MAP_ANONYMOUS || a->kind == MIRROR_MAP_STACK;
+  gboolean plain_too = b->kind == MIRROR_MAP_ANONYMOUS || b->kind == MIRROR_MAP_STACK;
+  return a->kind == b->kind || (plain && plain_too);
+}
+
 /* A stretch of addresses in which neither list changes. */
 static void
-stretch(GArray *unmaps, GArray *maps, const MirrorMapping *from, const MirrorMapping *to, guint64 start, guint64 end)
+stretch(GArray *unmaps, GArray *maps, const MirrorMapping *from, const MirrorMapping *to, guint64 start,
+        guint64 end)
 {
   if (!to) {
     if (from)
       step(unmaps, MIRROR_STEP_UNMAP, from, start, end);
     return;
   }
-  if (from && from->kind == to->kind && from->path == to->path &&
+  if (from && same_kind(from, to) && from->path == to->path &&
       file_offset_at(from, start) == file_offset_at(to, start)) {
     if (from->prot != to->prot)
       step(maps, MIRROR_STEP_PROTECT, to, start, end);
     return;
   }
-  step(maps, !from && to->kind == MIRROR_MAP_STACK ? MIRROR_STEP_GROW_STACK : MIRROR_STEP_MAP, to, start, end);
+  step(maps, !from && to->kind == MIRROR_MAP_STACK ? MIRROR_STEP_GROW_STACK : MIRROR_STEP_MAP, to, start,
+       end);
 }
 
 GArray *
@@ -281,7 +297,8 @@ mirror_layout_steps(const MirrorLayout *from, const MirrorLayout *to)
   guint i = 0, k = 0;
   guint64 at = 0;
   for (;;) {
-    const MirrorMapping *a = i < from->mappings->len ? &g_array_index(from->mappings, MirrorMapping, i) : NULL;
+    const MirrorMapping *a =
+        i < from->mappings->len ? &g_array_index(from->mappings, MirrorMapping, i) : NULL;
     const MirrorMapping *b = k < to->mappings->len ? &g_array_index(to->mappings, MirrorMapping, k) : NULL;
     if (!a && !b)
       break;
@@ -315,10 +332,10 @@ mirror_layout_pack(MirrorLayout *layout)
   for (guint i = 0; i < layout->mappings->len; i++) {
     const MirrorMapping *mapping = &g_array_index(layout->mappings, MirrorMapping, i);
     char head[96];
-    int length =
-        snprintf(head, sizeof head, "%" G_GINT64_MODIFIER "x %" G_GINT64_MODIFIER "x %x %x %" G_GINT64_MODIFIER "x ",
-                 mapping->start / PAGE, (mapping->end - mapping->start) / PAGE, mapping->prot, mapping->kind,
-                 mapping->offset / PAGE);
+    int length = snprintf(head, sizeof head,
+                          "%" G_GINT64_MODIFIER "x %" G_GINT64_MODIFIER "x %x %x %" G_GINT64_MODIFIER "x ",
+                          mapping->start / PAGE, (mapping->end - mapping->start) / PAGE, mapping->prot,
+                          mapping->kind, mapping->offset / PAGE);
     g_byte_array_append(into, (const guint8 *)head, length);
     const char *path = mapping->path ? mapping->path : "";
     g_byte_array_append(into, (const guint8 *)path, strlen(path) + 1);
@@ -345,8 +362,8 @@ parse_entry(const char *entry, guint64 least, MirrorMapping *mapping)
   if (named != (*entry == '/') || (!named && *entry))
     return FALSE;
   mapping->path = named ? g_intern_string(entry) : NULL;
-  return field[1] > 0 && mapping->start >= least && mapping->end > mapping->start && mapping->end < 1ull << 57 &&
-         mapping->prot <= 7 && mapping->kind < MIRROR_MAP_FOREIGN;
+  return field[1] > 0 && mapping->start >= least && mapping->end > mapping->start &&
+         mapping->end < 1ull << 57 && mapping->prot <= 7 && mapping->kind < MIRROR_MAP_FOREIGN && mapping->kind != MIRROR_MAP_DETACHED;
 }
 
 MirrorLayout *

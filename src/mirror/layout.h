@@ -1,5 +1,6 @@
-/* A process's mappings as a list, in a canonical form in which both twins can be compared: neighbours that are alike
- * are one, and what each kernel puts there for itself (vdso, vvar, vsyscall) and the engine's scratch are left out. Source: proc_pid_maps(5). */
+/* A process's mappings as a list, in a canonical form in which both twins can be compared: neighbours that
+ * are alike are one, and what each kernel puts there for itself (vdso, vvar, vsyscall) and the engine's
+ * scratch are left out. Source: proc_pid_maps(5). */
 #pragma once
 
 #include <glib.h>
@@ -10,23 +11,24 @@ typedef enum {
   MIRROR_MAP_ANONYMOUS, /* private memory, heap included */
   MIRROR_MAP_STACK,     /* the leader's, which grows down */
   MIRROR_MAP_FILE,      /* private or read-only shared, of a file that has a name */
-  MIRROR_MAP_DETACHED,  /* private, of something without a name in the replica: goes as plain memory, whole */
+  MIRROR_MAP_DETACHED,  /* private, of something without a name in the replica: only among areas; elsewhere it is plain memory */
   MIRROR_MAP_SHARED,    /* shared anonymous memory */
   MIRROR_MAP_SHARED_FILE, /* writable shared, of a file that has a name */
-  MIRROR_MAP_FOREIGN,   /* shared with others or with a device: cannot be mirrored */
+  MIRROR_MAP_FOREIGN,     /* shared with others or with a device: cannot be mirrored */
 } MirrorMapKind;
 
 typedef struct {
   guint64 start, end;
-  guint64 offset;  /* in the file, bytes */
-  guint32 prot;    /* PROT_* */
+  guint64 offset; /* in the file, bytes */
+  guint32 prot;   /* PROT_* */
   MirrorMapKind kind;
   const char *path; /* interned: may be compared as a pointer; NULL where there is none */
 } MirrorMapping;
 
 typedef struct {
   GArray *mappings; /* MirrorMapping, by address */
-  GArray *areas;    /* MirrorMapping: as the kernel has them (one VMA each), not joined; empty for a parsed text */
+  GArray
+      *areas; /* MirrorMapping: as the kernel has them (one VMA each), not joined; empty for a parsed text */
   guint64 vdso, vdso_end; /* 0: none */
   GByteArray *text;       /* as the kernel gave it, with a NUL; NULL for a parsed one */
   GBytes *packed;         /* once it was asked for */
@@ -45,7 +47,12 @@ const MirrorMapping *mirror_layout_find(const MirrorLayout *layout, guint64 addr
 gboolean mirror_mapping_alike(const MirrorMapping *a, const MirrorMapping *b); /* all but where they are */
 
 /* What has to happen so that `from` becomes `to`, as steps in order. */
-typedef enum { MIRROR_STEP_UNMAP, MIRROR_STEP_MAP, MIRROR_STEP_PROTECT, MIRROR_STEP_GROW_STACK } MirrorStepKind;
+typedef enum {
+  MIRROR_STEP_UNMAP,
+  MIRROR_STEP_MAP,
+  MIRROR_STEP_PROTECT,
+  MIRROR_STEP_GROW_STACK
+} MirrorStepKind;
 typedef struct {
   MirrorStepKind kind;
   MirrorMapping mapping; /* UNMAP: only the range counts */

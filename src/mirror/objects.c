@@ -1,4 +1,5 @@
-/* Descriptors without a name that a block made and leaves open: they go home as what they are and what they hold. */
+/* Descriptors without a name that a block made and leaves open: they go home as what they are and what they
+ * hold. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -72,9 +73,10 @@ fetch_one(int pidfd, MirrorFile *file, GError **error)
   else if (mirror_object_is_pipe(file))
     file->content = read_pipe(fd);
   else
-    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the block leaves descriptor %d (%s) open", file->number,
-                            file->path);
-  return file->content || doppel_error_errno(error, "reading what descriptor %d (%s) holds", file->number, file->path);
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the block leaves descriptor %d (%s) open",
+                            file->number, file->path);
+  return file->content ||
+         doppel_error_errno(error, "reading what descriptor %d (%s) holds", file->number, file->path);
 }
 
 gboolean
@@ -96,8 +98,8 @@ mirror_files_fetch(MirrorProcess *process, MirrorFiles *files, GError **error)
 /* ---- into the primary ---- */
 
 static gboolean
-call(MirrorProcess *process, const char *what, gint64 nr, guint64 a, guint64 b, guint64 c, guint64 d, gint64 *result,
-     GError **error)
+call(MirrorProcess *process, const char *what, gint64 nr, guint64 a, guint64 b, guint64 c, guint64 d,
+     gint64 *result, GError **error)
 {
   const guint64 arguments[6] = {a, b, c, d};
   if (!mirror_inject_one(mirror_thread_leader(process), nr, arguments, result, error))
@@ -160,7 +162,8 @@ make_file(MirrorProcess *process, const MirrorFile *file, gint64 *made, GError *
   gint64 result;
   if (!mirror_memory_write(process, room, place, strlen(place) + 1, error))
     return FALSE;
-  if (!(memory ? call(process, "making a memfd", SYS_memfd_create, room, MFD_CLOEXEC | MFD_ALLOW_SEALING, 0, 0, made, error)
+  if (!(memory ? call(process, "making a memfd", SYS_memfd_create, room, MFD_CLOEXEC | MFD_ALLOW_SEALING, 0,
+                      0, made, error)
                : call(process, "making a file without a name", SYS_openat, (guint64)AT_FDCWD, room,
                       O_TMPFILE | O_RDWR | O_CLOEXEC, 0600, made, error)))
     return FALSE;
@@ -169,13 +172,15 @@ make_file(MirrorProcess *process, const MirrorFile *file, gint64 *made, GError *
 }
 
 gboolean
-mirror_object_make(MirrorProcess *process, const MirrorFile *file, gint64 *made, gint64 *other, GError **error)
+mirror_object_make(MirrorProcess *process, const MirrorFile *file, gint64 *made, gint64 *other,
+                   GError **error)
 {
   gint64 result;
   *other = -1;
   if (!(mirror_object_is_pipe(file) ? make_pipe(process, file, made, other, error)
-        : is_file(file) ? make_file(process, file, made, error)
-                        : doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a descriptor %d that cannot be carried", file->number)))
+        : is_file(file)             ? make_file(process, file, made, error)
+                                    : doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
+                                                       "a descriptor %d that cannot be carried", file->number)))
     return FALSE;
   guint32 kept = file->flags & (O_NONBLOCK | O_APPEND);
   return !kept || call(process, "setting flags", SYS_fcntl, *made, F_SETFL, kept, 0, &result, error);

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "mirror/files_memory.h"
 
 static void
 thread_free(gpointer data)
@@ -98,6 +99,7 @@ mirror_process_free(MirrorProcess *process)
   io_close(&process->pagemap);
   io_close(&process->maps);
   io_close(&process->directory);
+  mirror_files_memory_free(process->files);
   g_ptr_array_unref(process->threads);
   g_free(process);
 }
@@ -115,6 +117,7 @@ mirror_process_renew(MirrorProcess *process, int proc_fd, GError **error)
   leader->in_call = FALSE;
   process->scratch = 0;
   process->kept = FALSE;
+  g_clear_pointer(&process->files, mirror_files_memory_free);
   process->breakpoint_count = 0;
   io_close(&process->directory);
   char path[32];
@@ -179,7 +182,8 @@ trap_kind(MirrorThread *thread, MirrorStop *stop)
     return MIRROR_STOP_NONE;
   guint64 pc = arch_pc(registers);
   stop->pc = pc;
-  if (process->scratch && thread->in_call && pc == process->scratch + arch_stub()->call_at + arch_stub()->call_trap_at)
+  if (process->scratch && thread->in_call &&
+      pc == process->scratch + arch_stub()->call_at + arch_stub()->call_trap_at)
     return MIRROR_STOP_CALL_DONE;
   MirrorBreakpoint *hardware = mirror_breakpoint_find(process, pc);
   if (hardware && hardware->slot >= 0)
@@ -289,7 +293,8 @@ mirror_thread_registers(MirrorThread *thread, GError **error)
   return &thread->registers;
 }
 
-/* Reaps what has ended of the other threads, known or not: only then is the end of the first one told. FALSE when one of them lives. */
+/* Reaps what has ended of the other threads, known or not: only then is the end of the first one told. FALSE
+ * when one of them lives. */
 static gboolean
 reap_others(MirrorProcess *process)
 {
@@ -315,7 +320,8 @@ is_zombie(MirrorProcess *process)
   return !state || state[1] != ' ' || state[2] == 'Z' || state[2] == 'X';
 }
 
-/* A first thread that has ended while others live is never heard of again. Its wait looks around, the longer the less often. */
+/* A first thread that has ended while others live is never heard of again. Its wait looks around, the longer
+ * the less often. */
 static pid_t
 wait_for_leader(MirrorProcess *process, int *status, gboolean *left_behind)
 {
@@ -371,7 +377,8 @@ trap_waits(MirrorThread *thread)
 {
   siginfo_t infos[16];
   struct __ptrace_peeksiginfo_args arguments = {.nr = G_N_ELEMENTS(infos)};
-  for (int count; (count = ptrace(PTRACE_PEEKSIGINFO, thread->tid, &arguments, infos)) > 0; arguments.off += count)
+  for (int count; (count = ptrace(PTRACE_PEEKSIGINFO, thread->tid, &arguments, infos)) > 0;
+       arguments.off += count)
     for (int i = 0; i < count; i++)
       if (infos[i].si_signo == SIGTRAP && infos[i].si_code > 0)
         return TRUE;
@@ -483,8 +490,9 @@ raw_write(MirrorProcess *process, guint64 address, const void *from, gsize lengt
     if (got < 0 && errno == EINTR)
       continue;
     if (got <= 0)
-      return doppel_error_errno(error, "writing %" G_GSIZE_FORMAT " bytes at 0x%" G_GINT64_MODIFIER "x of process %d",
-                                length, address, process->pid);
+      return doppel_error_errno(
+          error, "writing %" G_GSIZE_FORMAT " bytes at 0x%" G_GINT64_MODIFIER "x of process %d", length,
+          address, process->pid);
     done += got;
   }
   return TRUE;
@@ -500,8 +508,9 @@ raw_read(MirrorProcess *process, guint64 address, void *to, gsize length, GError
     if (got <= 0) {
       if (got == 0)
         errno = EIO;
-      return doppel_error_errno(error, "reading %" G_GSIZE_FORMAT " bytes at 0x%" G_GINT64_MODIFIER "x of process %d",
-                                length, address, process->pid);
+      return doppel_error_errno(
+          error, "reading %" G_GSIZE_FORMAT " bytes at 0x%" G_GINT64_MODIFIER "x of process %d", length,
+          address, process->pid);
     }
     done += got;
   }
@@ -514,8 +523,8 @@ mirror_breakpoint_add(MirrorProcess *process, guint64 address, gboolean hardware
   if (mirror_breakpoint_find(process, address))
     return TRUE;
   if (process->breakpoint_count == MIRROR_BREAKPOINTS_MAX)
-    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "more than %d functions at once are not supported",
-                            MIRROR_BREAKPOINTS_MAX);
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                            "more than %d functions at once are not supported", MIRROR_BREAKPOINTS_MAX);
   MirrorBreakpoint *breakpoint = &process->breakpoints[process->breakpoint_count];
   *breakpoint = (MirrorBreakpoint){.address = address, .slot = hardware_if_free ? free_slot(process) : -1};
   if (breakpoint->slot >= 0) {
@@ -561,14 +570,14 @@ mirror_breakpoints_arm(MirrorThread *thread, GError **error)
   MirrorProcess *process = thread->process;
   thread->armed = TRUE;
   for (guint i = 0; i < process->breakpoint_count; i++)
-    if (process->breakpoints[i].slot >= 0 &&
-        !arch_breakpoint_set(thread->tid, process->breakpoints[i].slot, process->breakpoints[i].address, error))
+    if (process->breakpoints[i].slot >= 0 && !arch_breakpoint_set(thread->tid, process->breakpoints[i].slot,
+                                                                  process->breakpoints[i].address, error))
       return FALSE;
   return TRUE;
 }
 
-/* One instruction and nothing else: signals wait meanwhile, and one that was to be delivered is to be delivered still, with what it
- * carries. */
+/* One instruction and nothing else: signals wait meanwhile, and one that was to be delivered is to be
+ * delivered still, with what it carries. */
 static gboolean
 step_once(MirrorThread *thread, GError **error)
 {
@@ -617,7 +626,8 @@ mirror_breakpoint_step_over(MirrorThread *thread, GError **error)
     thread->registers_changed = TRUE;
     return mirror_thread_resume(thread, PTRACE_CONT, error);
   }
-  /* Other threads may pass here unseen while the trap is away for one instruction: they lose an offer, nothing else. */
+  /* Other threads may pass here unseen while the trap is away for one instruction: they lose an offer,
+   * nothing else. */
   MirrorBreakpoint saved = *breakpoint;
   return mirror_breakpoint_remove(thread->process, address, error) && step_once(thread, error) &&
          mirror_breakpoint_add(thread->process, saved.address, saved.slot >= 0, error) &&

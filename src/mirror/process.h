@@ -1,5 +1,6 @@
-/* A traced process: its threads, their stops and registers, its memory, and system calls made in its name. Both twins are one of
- * these: the primary to the Controller, the mirror to the Augmenter. Sources: ptrace(2), proc(5).
+/* A traced process: its threads, their stops and registers, its memory, and system calls made in its name.
+ * Both twins are one of these: the primary to the Controller, the mirror to the Augmenter. Sources:
+ * ptrace(2), proc(5).
  *
  * All functions belong to the one thread that traces. Addresses and lengths are bytes. */
 #pragma once
@@ -11,6 +12,7 @@
 #include "mirror/arch/arch.h"
 
 typedef struct MirrorProcess MirrorProcess;
+typedef struct MirrorFilesMemory MirrorFilesMemory; /* files_memory.h */
 
 typedef struct {
   MirrorProcess *process;
@@ -20,7 +22,7 @@ typedef struct {
   gboolean interrupting; /* a PTRACE_INTERRUPT is on its way: one event stop more will come */
   gboolean armed;        /* its hardware breakpoints are set */
   gboolean in_call;      /* executes a system call that mirror_call_start() began */
-  int stop_signal; /* dequeued by the stop we are in, delivered at the next resume; 0: none */
+  int stop_signal;       /* dequeued by the stop we are in, delivered at the next resume; 0: none */
   siginfo_t stop_info;
   gboolean registers_read, registers_changed;
   ArchRegisters registers;
@@ -44,32 +46,35 @@ struct MirrorProcess {
   int memory, pagemap, maps;
   GPtrArray *threads; /* MirrorThread, the leader first */
   gboolean primary;
-  guint64 scratch;    /* 0: not there yet */
-  gboolean kept;      /* the scratch holds the batch that stays there (state.c) */
-  guint32 umask_asked; /* the one that the kept batch sets */
-  pid_t born;         /* the thread that the last injected clone3() made */
+  guint64 scratch;          /* 0: not there yet */
+  gboolean kept;            /* the scratch holds the batch that stays there (state.c) */
+  guint32 umask_asked;      /* the one that the kept batch sets */
+  MirrorFilesMemory *files; /* the descriptors as they were read last; NULL: not remembered */
+  pid_t born;               /* the thread that the last injected clone3() made */
   MirrorBreakpoint breakpoints[MIRROR_BREAKPOINTS_MAX];
   guint breakpoint_count;
 };
 
-/* The scratch region, ours in every twin: code of the stub, room for batches, then slots for forwarded calls' arguments. It is no
- * part of the process's state. */
+/* The scratch region, ours in every twin: code of the stub, room for batches, then slots for forwarded calls'
+ * arguments. It is no part of the process's state. */
 enum {
   MIRROR_SCRATCH_CODE = 4096,
   MIRROR_SCRATCH_BATCH = 256 << 10,
   MIRROR_SCRATCH_KEPT = MIRROR_SCRATCH_BATCH / 4,
   MIRROR_SCRATCH_SLOT = (1 << 20) + (64 << 10),
   MIRROR_SCRATCH_SLOTS = 32,
-  MIRROR_SCRATCH_SIZE = MIRROR_SCRATCH_CODE + MIRROR_SCRATCH_BATCH + MIRROR_SCRATCH_SLOTS * MIRROR_SCRATCH_SLOT,
+  MIRROR_SCRATCH_SIZE =
+      MIRROR_SCRATCH_CODE + MIRROR_SCRATCH_BATCH + MIRROR_SCRATCH_SLOTS * MIRROR_SCRATCH_SLOT,
 };
 
-/* Takes over the process `pid`, which the caller has PTRACE_SEIZEd and which stands in its first stop. `proc_fd` is a procfs in which
- * `pid` is visible. */
+/* Takes over the process `pid`, which the caller has PTRACE_SEIZEd and which stands in its first stop.
+ * `proc_fd` is a procfs in which `pid` is visible. */
 MirrorProcess *mirror_process_new(pid_t pid, int proc_fd, GError **error);
 void mirror_process_free(MirrorProcess *process); /* forgets; does not kill or detach */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorProcess, mirror_process_free)
 
-/* After the process executed another program: opens its memory anew; scratch, breakpoints and other threads are gone. */
+/* After the process executed another program: opens its memory anew; scratch, breakpoints and other threads
+ * are gone. */
 gboolean mirror_process_renew(MirrorProcess *process, int proc_fd, GError **error);
 
 MirrorThread *mirror_thread_find(MirrorProcess *process, pid_t tid);
@@ -79,7 +84,8 @@ mirror_thread_leader(MirrorProcess *process)
 {
   return (MirrorThread *)process->threads->pdata[0];
 }
-/* A thread that the kernel attached for us (PTRACE_O_TRACECLONE). NULL where it has come and gone before the word of its birth. */
+/* A thread that the kernel attached for us (PTRACE_O_TRACECLONE). NULL where it has come and gone before the
+ * word of its birth. */
 MirrorThread *mirror_thread_add(MirrorProcess *process, pid_t tid);
 void mirror_thread_remove(MirrorThread *thread);
 
@@ -94,27 +100,30 @@ typedef enum {
   MIRROR_STOP_GROUP,      /* job control stopped the process */
   MIRROR_STOP_NEW_THREAD, /* `child` was created */
   MIRROR_STOP_EXEC,
-  MIRROR_STOP_EXITING,  /* PTRACE_EVENT_EXIT */
-  MIRROR_STOP_SYSCALL,  /* PTRACE_O_TRACESYSGOOD */
-  MIRROR_STOP_FORK,     /* `child` was forked (only where asked for) */
-  MIRROR_STOP_GONE,     /* the thread is no more; `status` as of wait(2) */
+  MIRROR_STOP_EXITING, /* PTRACE_EVENT_EXIT */
+  MIRROR_STOP_SYSCALL, /* PTRACE_O_TRACESYSGOOD */
+  MIRROR_STOP_FORK,    /* `child` was forked (only where asked for) */
+  MIRROR_STOP_GONE,    /* the thread is no more; `status` as of wait(2) */
 } MirrorStopKind;
 
 typedef struct {
   MirrorStopKind kind;
   MirrorThread *thread;
-  guint64 pc;    /* BREAKPOINT, STEP */
-  pid_t child;   /* NEW_THREAD, FORK: as the tracer sees it; EXEC: the former tid */
-  int status;    /* GONE */
+  guint64 pc;  /* BREAKPOINT, STEP */
+  pid_t child; /* NEW_THREAD, FORK: as the tracer sees it; EXEC: the former tid */
+  int status;  /* GONE */
 } MirrorStop;
 
-/* Makes sense of what waitpid(2) said of `tid`, which is a thread of the process (or one that is just being born), and notes it. */
+/* Makes sense of what waitpid(2) said of `tid`, which is a thread of the process (or one that is just being
+ * born), and notes it. */
 MirrorStop mirror_stop_read(MirrorProcess *process, pid_t tid, int status);
 
-/* Lets a stopped thread run on, delivering `stop_signal`. `request` is PTRACE_CONT, PTRACE_SINGLESTEP, PTRACE_SYSCALL or PTRACE_LISTEN. */
+/* Lets a stopped thread run on, delivering `stop_signal`. `request` is PTRACE_CONT, PTRACE_SINGLESTEP,
+ * PTRACE_SYSCALL or PTRACE_LISTEN. */
 gboolean mirror_thread_resume(MirrorThread *thread, int request, GError **error);
-/* Stops all threads. What else they reported meanwhile is handed to `seen` (may be NULL), breakpoints excepted: those are taken back, so
- * that they fire again. GONE when the process died, UNSUPPORTED where its first thread has ended before the others. */
+/* Stops all threads. What else they reported meanwhile is handed to `seen` (may be NULL), breakpoints
+ * excepted: those are taken back, so that they fire again. GONE when the process died, UNSUPPORTED where its
+ * first thread has ended before the others. */
 typedef void (*MirrorStopSeen)(const MirrorStop *stop, void *user);
 gboolean mirror_process_freeze(MirrorProcess *process, MirrorStopSeen seen, void *user, GError **error);
 
@@ -127,7 +136,8 @@ mirror_thread_registers_changed(MirrorThread *thread)
 
 /* ---- breakpoints: fire in all threads, present and future; memory reads do not show them ---- */
 
-gboolean mirror_breakpoint_add(MirrorProcess *process, guint64 address, gboolean hardware_if_free, GError **error);
+gboolean mirror_breakpoint_add(MirrorProcess *process, guint64 address, gboolean hardware_if_free,
+                               GError **error);
 gboolean mirror_breakpoint_remove(MirrorProcess *process, guint64 address, GError **error);
 MirrorBreakpoint *mirror_breakpoint_find(MirrorProcess *process, guint64 address);
 /* Prepares a new thread (hardware slots are per thread). */
@@ -138,7 +148,8 @@ gboolean mirror_breakpoint_step_over(MirrorThread *thread, GError **error);
 /* ---- memory ---- */
 
 gboolean mirror_memory_read(MirrorProcess *process, guint64 address, void *to, gsize length, GError **error);
-gboolean mirror_memory_write(MirrorProcess *process, guint64 address, const void *from, gsize length, GError **error);
+gboolean mirror_memory_write(MirrorProcess *process, guint64 address, const void *from, gsize length,
+                             GError **error);
 /* A NUL-terminated string of at most `limit` bytes. */
 char *mirror_memory_read_string(MirrorProcess *process, guint64 address, gsize limit, GError **error);
 
@@ -154,20 +165,24 @@ typedef struct {
 gboolean mirror_scratch_make(MirrorProcess *process, GError **error);
 gboolean mirror_scratch_drop(MirrorProcess *process, GError **error);
 
-/* Executes the calls one after another in a stopped thread, which afterwards stands where it stood. None may block. */
+/* Executes the calls one after another in a stopped thread, which afterwards stands where it stood. None may
+ * block. */
 gboolean mirror_inject(MirrorThread *thread, MirrorCall *calls, guint count, GError **error);
-/* The same for calls that are in the process already, at mirror_kept_address(), a room of MIRROR_SCRATCH_KEPT bytes that nothing else
- * writes to: what is asked again and again need not be put there again. Results are to be read from there. */
+/* The same for calls that are in the process already, at mirror_kept_address(), a room of MIRROR_SCRATCH_KEPT
+ * bytes that nothing else writes to: what is asked again and again need not be put there again. Results are
+ * to be read from there. */
 guint64 mirror_kept_address(const MirrorProcess *process);
 gboolean mirror_inject_kept(MirrorThread *thread, guint first, guint count, GError **error);
 /* One call; its result, or an error of the machinery. */
 gboolean mirror_inject_one(MirrorThread *thread, gint64 number, const guint64 arguments[6], gint64 *result,
                            GError **error);
-/* As above with a block of bytes at an address of the scratch's batch room, copied in before and out after where wanted. */
+/* As above with a block of bytes at an address of the scratch's batch room, copied in before and out after
+ * where wanted. */
 guint64 mirror_scratch_bytes(MirrorProcess *process);
 
-/* A call that may block: start, go on with other work, MIRROR_STOP_CALL_DONE comes. The thread's signals are let through
- * (mask empty) so that they are seen; `result` is at most MIRROR_CALL_INTERRUPTED when a signal or an interrupt broke it off. */
+/* A call that may block: start, go on with other work, MIRROR_STOP_CALL_DONE comes. The thread's signals are
+ * let through (mask empty) so that they are seen; `result` is at most MIRROR_CALL_INTERRUPTED when a signal
+ * or an interrupt broke it off. */
 #define MIRROR_CALL_INTERRUPTED (-512) /* -ERESTARTSYS; its kin follow below */
 gboolean mirror_call_start(MirrorThread *thread, gint64 number, const guint64 arguments[6], GError **error);
 gboolean mirror_call_finish(MirrorThread *thread, gint64 *result, GError **error);

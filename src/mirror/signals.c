@@ -7,12 +7,14 @@
 
 enum { PEEK_MAX = 64 };
 
-/* How many signals wait and which; they are looked at first, because asking costs less than taking nothing. */
+/* How many signals wait and which; they are looked at first, because asking costs less than taking nothing.
+ */
 static guint
 peek(MirrorThread *thread, gboolean shared, guint64 *set)
 {
   siginfo_t infos[PEEK_MAX];
-  struct __ptrace_peeksiginfo_args arguments = {.off = 0, .flags = shared ? PTRACE_PEEKSIGINFO_SHARED : 0, .nr = PEEK_MAX};
+  struct __ptrace_peeksiginfo_args arguments = {
+      .off = 0, .flags = shared ? PTRACE_PEEKSIGINFO_SHARED : 0, .nr = PEEK_MAX};
   long count = ptrace(PTRACE_PEEKSIGINFO, thread->tid, &arguments, infos);
   *set = 0;
   for (long i = 0; i < count; i++)
@@ -70,8 +72,9 @@ mirror_signals_put(MirrorProcess *process, const MirrorSignal *signal, GError **
   const guint64 to_thread[6] = {process->own_pid, by->own_tid, number, room};
   gint64 result;
   if (!mirror_memory_write(process, room, &signal->info, sizeof signal->info, error) ||
-      !mirror_inject_one(by, thread ? SYS_rt_tgsigqueueinfo : SYS_rt_sigqueueinfo, thread ? to_thread : to_process, &result,
-                         error))
+      !mirror_inject_one(by, thread ? SYS_rt_tgsigqueueinfo : SYS_rt_sigqueueinfo,
+                         thread ? to_thread : to_process, &result, error))
     return FALSE;
-  return result >= 0 || doppel_error_set(error, DOPPEL_ERROR_FAILED, "signal %d cannot be passed on", (int)number);
+  return result >= 0 ||
+         doppel_error_set(error, DOPPEL_ERROR_FAILED, "signal %d cannot be passed on", (int)number);
 }

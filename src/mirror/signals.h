@@ -1,4 +1,5 @@
-/* Signals that wait in a process (blocked, or not yet delivered) and move with it. Sources: sigtimedwait(2), rt_sigqueueinfo(2). */
+/* Signals that wait in a process (blocked, or not yet delivered) and move with it. Sources: sigtimedwait(2),
+ * rt_sigqueueinfo(2). */
 #pragma once
 
 #include <signal.h>

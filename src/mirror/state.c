@@ -18,7 +18,8 @@
 
 enum { SIGNAL_COUNT = 64, PATH_BYTES_MAX = 4096, NAME_BYTES = 16 };
 
-/* struct sigaction as the kernel has it, the same on both architectures but for the restorer that one of them ignores. */
+/* struct sigaction as the kernel has it, the same on both architectures but for the restorer that one of them
+ * ignores. */
 typedef struct {
   guint64 handler, flags, restorer, mask;
 } KernelAction;
@@ -113,8 +114,9 @@ typedef struct {
   guint64 soft, hard;
 } Limit;
 
-/* What only the process itself can be asked. The questions stay in its scratch, one behind the other, so that each kind of asking is a
- * stretch of them, and the answers that are more than a number stand right behind: one read fetches all. */
+/* What only the process itself can be asked. The questions stay in its scratch, one behind the other, so that
+ * each kind of asking is a stretch of them, and the answers that are more than a number stand right behind:
+ * one read fetches all. */
 enum {
   ASK_LIMITS, /* the device's are the truth: the mirror is not asked */
   ASK_ACTIONS = ASK_LIMITS + RLIM_NLIMITS,
@@ -166,16 +168,18 @@ put_questions(MirrorProcess *process, GError **error)
   if (!read_umask(process, &process->umask_asked, error))
     return FALSE;
   for (guint64 resource = 0; resource < RLIM_NLIMITS; resource++)
-    calls[ASK_LIMITS + resource] =
-        (MirrorCall){SYS_prlimit64, {0, resource, 0, at + offsetof(Answers, limits) + resource * sizeof(Limit)}};
+    calls[ASK_LIMITS + resource] = (MirrorCall){
+        SYS_prlimit64, {0, resource, 0, at + offsetof(Answers, limits) + resource * sizeof(Limit)}};
   for (guint64 signal = 1; signal <= SIGNAL_COUNT; signal++)
-    calls[ASK_ACTIONS + signal - 1] = (MirrorCall){
-        SYS_rt_sigaction, {signal, 0, at + offsetof(Answers, actions) + (signal - 1) * sizeof(KernelAction), 8}};
-  /* There is no call that only asks: what it is thought to be is set, and put right where it was something else. */
+    calls[ASK_ACTIONS + signal - 1] =
+        (MirrorCall){SYS_rt_sigaction,
+                     {signal, 0, at + offsetof(Answers, actions) + (signal - 1) * sizeof(KernelAction), 8}};
+  /* There is no call that only asks: what it is thought to be is set, and put right where it was something
+   * else. */
   calls[ASK_UMASK] = (MirrorCall){SYS_umask, {process->umask_asked}};
   calls[ASK_BRK] = (MirrorCall){SYS_brk, {0}};
-  calls[ASK_CHILDREN] =
-      (MirrorCall){SYS_waitid, {P_ALL, 0, 0, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT | __WALL, 0}};
+  calls[ASK_CHILDREN] = (MirrorCall){
+      SYS_waitid, {P_ALL, 0, 0, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT | __WALL, 0}};
   calls[ASK_STACK] = (MirrorCall){SYS_sigaltstack, {0, at + offsetof(Answers, stack)}};
   calls[ASK_TID] = (MirrorCall){SYS_prctl, {PR_GET_TID_ADDRESS, at + offsetof(Answers, tid_address)}};
   calls[ASK_ROBUST] = (MirrorCall){
@@ -259,18 +263,21 @@ read_thread(MirrorState *state, MirrorThread *thread, guint first, Answers *answ
   rest.robust_head = answers->robust_head;
   rest.robust_length = answers->robust_length;
   memcpy(rest.name, answers->name, strnlen(answers->name, NAME_BYTES - 1));
-  /* Elsewhere nobody knows how to restart the call it may have been frozen in. Here, if it stays, the kernel does. */
+  /* Elsewhere nobody knows how to restart the call it may have been frozen in. Here, if it stays, the kernel
+   * does. */
   ArchRegisters moved = *registers;
   arch_rewind_call(&moved);
   mirror_state_set(state, MIRROR_SECTION_REGISTERS, thread->own_tid, g_bytes_new(moved.word, moved.length));
-  mirror_state_set(state, MIRROR_SECTION_EXTENDED, thread->own_tid, g_byte_array_free_to_bytes(g_steal_pointer(&extended)));
+  mirror_state_set(state, MIRROR_SECTION_EXTENDED, thread->own_tid,
+                   g_byte_array_free_to_bytes(g_steal_pointer(&extended)));
   mirror_state_set(state, MIRROR_SECTION_THREAD, thread->own_tid, g_bytes_new(&rest, sizeof rest));
   return TRUE;
 }
 
 MirrorState *
-mirror_state_read(MirrorProcess *process, MirrorLayout *layout, const MirrorFiles *files, MirrorThreadCounts counts,
-                  void *user, const MirrorState *still, gboolean *children, GError **error)
+mirror_state_read(MirrorProcess *process, MirrorLayout *layout, const MirrorFiles *files,
+                  MirrorThreadCounts counts, void *user, const MirrorState *still, gboolean *children,
+                  GError **error)
 {
   g_autoptr(GHashTable) state = mirror_state_new();
   Answers leader = {0}, other;
@@ -285,7 +292,8 @@ mirror_state_read(MirrorProcess *process, MirrorLayout *layout, const MirrorFile
   GBytes *actions = first == ASK_BRK ? mirror_state_get(still, MIRROR_SECTION_SIGNALS, 0) : NULL;
   mirror_state_set(state, MIRROR_SECTION_SIGNALS, 0,
                    actions ? g_bytes_ref(actions) : g_bytes_new(leader.actions, sizeof leader.actions));
-  GBytes *misc = read_misc(process, leader.calls[ASK_BRK - ASK_UMASK].result, first == ASK_BRK ? still : NULL, error);
+  GBytes *misc =
+      read_misc(process, leader.calls[ASK_BRK - ASK_UMASK].result, first == ASK_BRK ? still : NULL, error);
   if (!misc)
     return NULL;
   mirror_state_set(state, MIRROR_SECTION_MISC, 0, misc);
@@ -307,15 +315,17 @@ mirror_state_quiet_rseq(MirrorProcess *process, GError **error)
     struct __ptrace_rseq_configuration area = {0};
     if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, thread->tid, sizeof area, &area) < 0 || !area.rseq_abi_pointer)
       continue;
-    const guint64 arguments[6] = {area.rseq_abi_pointer, area.rseq_abi_size, RSEQ_FLAG_UNREGISTER, area.signature};
+    const guint64 arguments[6] = {area.rseq_abi_pointer, area.rseq_abi_size, RSEQ_FLAG_UNREGISTER,
+                                  area.signature};
     gint64 result;
     if (!mirror_inject_one(thread, SYS_rseq, arguments, &result, error))
       return FALSE;
     if (result < 0)
-      return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the program's restartable sequences cannot be switched off");
+      return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                              "the program's restartable sequences cannot be switched off");
     gint32 failed = RSEQ_CPU_ID_REGISTRATION_FAILED;
-    if (!mirror_memory_write(process, area.rseq_abi_pointer + offsetof(struct rseq, cpu_id), &failed, sizeof failed,
-                             error))
+    if (!mirror_memory_write(process, area.rseq_abi_pointer + offsetof(struct rseq, cpu_id), &failed,
+                             sizeof failed, error))
       return FALSE;
   }
   return TRUE;
@@ -372,7 +382,8 @@ mirror_state_apply_misc(MirrorProcess *process, GBytes *bytes, GError **error)
   if ((guint64)calls[0].result != head.brk)
     return doppel_error_set(error, DOPPEL_ERROR_MISMATCH,
                             "the heap cannot be made to end at 0x%" G_GINT64_MODIFIER
-                            "x (it ends at 0x%" G_GINT64_MODIFIER "x): the kernels lay programs out differently",
+                            "x (it ends at 0x%" G_GINT64_MODIFIER
+                            "x): the kernels lay programs out differently",
                             head.brk, (guint64)calls[0].result);
   g_autofree char *what = g_strdup_printf("changing to the directory %s", directory);
   return check(calls[2].result, what, error);

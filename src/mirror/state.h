@@ -1,5 +1,6 @@
-/* The small state of a process (all but the contents of its memory) as named sections of bytes. Twins agree on a set of sections;
- * a delta carries those that differ. What a section means is known to the file that reads and applies it. */
+/* The small state of a process (all but the contents of its memory) as named sections of bytes. Twins agree
+ * on a set of sections; a delta carries those that differ. What a section means is known to the file that
+ * reads and applies it. */
 #pragma once
 
 #include "mirror/files.h"
@@ -35,21 +36,23 @@ void mirror_state_set(MirrorState *state, guint32 kind, guint32 id, GBytes *byte
 GPtrArray *mirror_state_difference(const MirrorState *agreed, const MirrorState *now);
 void mirror_section_free(MirrorSection *section);
 
-/* Reads the small state of a frozen process, files excepted (they are the caller's to read, each twin in its way). `layout` is the
- * present one. Threads whose `user` mark says they are reserved are left out. `still` is what a mirror agreed on before it ran, where none
- * of its system calls was notified and no signal delivered: then its signal actions, umask and working directory are what they were, since
- * all calls that change them are notified (syscalls_table.c), and a signal's delivery may set an action back (SA_RESETHAND). NULL: all
- * is read. *children: whether it has any. */
+/* Reads the small state of a frozen process, files excepted (they are the caller's to read, each twin in its
+ * way). `layout` is the present one. Threads whose `user` mark says they are reserved are left out. `still`
+ * is what a mirror agreed on before it ran, where none of its system calls was notified and no signal
+ * delivered: then its signal actions, umask and working directory are what they were, since all calls that
+ * change them are notified (syscalls_table.c), and a signal's delivery may set an action back (SA_RESETHAND).
+ * NULL: all is read. *children: whether it has any. */
 typedef gboolean (*MirrorThreadCounts)(const MirrorThread *thread, void *user);
 MirrorState *mirror_state_read(MirrorProcess *process, MirrorLayout *layout, const MirrorFiles *files,
-                               MirrorThreadCounts counts, void *user, const MirrorState *still, gboolean *children,
-                               GError **error);
+                               MirrorThreadCounts counts, void *user, const MirrorState *still,
+                               gboolean *children, GError **error);
 
-/* rseq areas are written by the kernel at any time and mean nothing elsewhere: unregisters those of all threads, as glibc has it
- * where the kernel knows no rseq (rseq(2), glibc's "The Restartable Sequences"). */
+/* rseq areas are written by the kernel at any time and mean nothing elsewhere: unregisters those of all
+ * threads, as glibc has it where the kernel knows no rseq (rseq(2), glibc's "The Restartable Sequences"). */
 gboolean mirror_state_quiet_rseq(MirrorProcess *process, GError **error);
 
-/* Applying sections. Each treats the bytes as hostile and changes only what differs from what the process has. */
+/* Applying sections. Each treats the bytes as hostile and changes only what differs from what the process
+ * has. */
 gboolean mirror_state_apply_misc(MirrorProcess *process, GBytes *bytes, GError **error);
 /* On the mirror only those limits that a program would notice there: not the device's on memory and time. */
 gboolean mirror_state_apply_limits(MirrorProcess *process, GBytes *bytes, GError **error);

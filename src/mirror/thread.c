@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <linux/sched.h>
 #include <sched.h>
-#include <sys/syscall.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/error.h"
@@ -35,7 +35,8 @@ MirrorThread *
 mirror_thread_create(MirrorProcess *process, GError **error)
 {
   guint64 room = mirror_scratch_bytes(process);
-  struct clone_args image = {.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM};
+  struct clone_args image = {.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+                                      CLONE_SYSVSEM};
   const guint64 arguments[6] = {room, sizeof image};
   gint64 result;
   process->born = 0;

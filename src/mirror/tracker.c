@@ -44,7 +44,13 @@ struct MirrorTracker {
   gboolean begun;     /* soft-dirty: the bits mean something */
   GHashTable *hashes; /* hash: page address → PageHash */
   GHashTable *seen;   /* hash: the table being made by the present scan */
+  MirrorLayout *former; /* mappings of the last call; NULL: none yet */
+  GArray *turned;     /* Range: what is of another kind than at the last call, and so made anew on the other side */
 };
+
+typedef struct {
+  guint64 start, end;
+} Range;
 
 typedef struct {
   guint64 address;
@@ -119,6 +125,70 @@ emit(GArray *runs, guint64 start, guint64 end, MirrorRunKind kind)
   g_array_append_val(runs, run);
 }
 
+/* A file that was mapped has lost its name since, say: the other side gets all of it anew, written or not. */
+static void
+note_turned(MirrorTracker *tracker, const MirrorLayout *layout)
+{
+  const GArray *now = layout->mappings;
+  g_array_set_size(tracker->turned, 0);
+  if (tracker->former) {
+    GArray *then = tracker->former->mappings;
+    if (then->len == now->len && memcmp(then->data, now->data, now->len * sizeof(MirrorMapping)) == 0)
+      return;
+    g_autoptr(GArray) steps = mirror_layout_steps(tracker->former, layout);
+    for (guint i = 0; i < steps->len; i++) {
+      const MirrorStep *step = &g_array_index(steps, MirrorStep, i);
+      Range range = {step->mapping.start, step->mapping.end};
+      if (step->kind == MIRROR_STEP_MAP && mirror_layout_find(tracker->former, range.start))
+        g_array_append_val(tracker->turned, range);
+    }
+  } else
+    tracker->former = mirror_layout_new();
+  g_array_set_size(tracker->former->mappings, 0);
+  g_array_append_vals(tracker->former->mappings, now->data, now->len);
+}
+
+static gboolean
+is_turned(const MirrorTracker *tracker, const MirrorMapping *area)
+{
+  for (guint i = 0; i < tracker->turned->len; i++) {
+    const Range *range = &g_array_index(tracker->turned, Range, i);
+    if (range->start < area->end && area->start < range->end)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+static gboolean
+is_blank(MirrorTracker *tracker, guint64 address)
+{
+  static const guint8 zeros[65536];
+  guint8 bytes[sizeof zeros];
+  return !mirror_memory_read(tracker->process, address, bytes, tracker->page, NULL) ||
+         memcmp(bytes, zeros, tracker->page) == 0;
+}
+
+/* Memory of which the process may have a page without having it before it: it is looked at. */
+static gboolean
+hides_pages(const MirrorMapping *area)
+{
+  return area->kind == MIRROR_MAP_SHARED || area->kind == MIRROR_MAP_DETACHED;
+}
+
+/* Pages that the process has not got before it. */
+static void
+emit_absent(MirrorTracker *tracker, const MirrorMapping *area, guint64 start, guint64 end, GArray *runs)
+{
+  if (!runs || area->kind == MIRROR_MAP_SHARED_FILE)
+    return;
+  if (!hides_pages(area)) {
+    emit(runs, start, end, MIRROR_RUN_HOLE);
+    return;
+  }
+  for (guint64 at = start; at < end; at += tracker->page)
+    emit(runs, at, at + tracker->page, is_blank(tracker, at) ? MIRROR_RUN_HOLE : MIRROR_RUN_DATA);
+}
+
 /* ---- pagemap ---- */
 
 static gboolean
@@ -185,21 +255,23 @@ pagemap_scan(MirrorTracker *tracker, const MirrorMapping *area, guint64 start, g
       if (there && (is & IS_FILE) &&
           (file_pages_are_clean(area) || (fresh && area->kind == MIRROR_MAP_SHARED_FILE)))
         there = FALSE;
-      if (!there && (fresh || area->kind == MIRROR_MAP_SHARED_FILE))
+      if (!there && !fresh)
+        emit_absent(tracker, area, regions[i].start, regions[i].end, runs);
+      if (!there)
         continue;
-      if (fresh && area->kind != MIRROR_MAP_SHARED_FILE)
-        emit(runs, clean_at, regions[i].start, MIRROR_RUN_HOLE);
-      emit(runs, regions[i].start, regions[i].end, there ? MIRROR_RUN_DATA : MIRROR_RUN_HOLE);
+      if (fresh)
+        emit_absent(tracker, area, clean_at, regions[i].start, runs);
+      emit(runs, regions[i].start, regions[i].end, MIRROR_RUN_DATA);
       clean_at = regions[i].end;
     }
     at = scan.walk_end > at ? scan.walk_end : end;
   }
-  if (fresh && area->kind != MIRROR_MAP_SHARED_FILE)
-    emit(runs, clean_at, end, MIRROR_RUN_HOLE);
+  if (fresh)
+    emit_absent(tracker, area, clean_at, end, runs);
   return TRUE;
 }
 
-/* An area that is not registered: new, or moved here, or replaced since. */
+/* An area that is not registered: new, or moved here, or replaced since. Or one that is to be taken for such. */
 static gboolean
 pagemap_new_area(MirrorTracker *tracker, const MirrorMapping *area, GArray *runs, GError **error)
 {
@@ -214,9 +286,7 @@ pagemap_new_area(MirrorTracker *tracker, const MirrorMapping *area, GArray *runs
     return doppel_error_errno(error, "tracking the mapping at 0x%" G_GINT64_MODIFIER "x", area->start);
   }
   g_hash_table_remove(tracker->barred, &area->start);
-  if (runs && area->kind == MIRROR_MAP_DETACHED)
-    emit(runs, area->start, area->end, MIRROR_RUN_DATA);
-  else if (runs && !pagemap_scan(tracker, area, area->start, area->end, 0, FALSE, TRUE, runs))
+  if (runs && !pagemap_scan(tracker, area, area->start, area->end, 0, FALSE, TRUE, runs))
     return pagemap_failed(tracker, error);
   if (!pagemap_scan(tracker, area, area->start, area->end, IS_WRITTEN, TRUE, FALSE, NULL))
     return doppel_error_errno(error, "write-protecting the mapping at 0x%" G_GINT64_MODIFIER "x",
@@ -282,10 +352,16 @@ static gboolean
 pagemap_all(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GError **error)
 {
   const MirrorMapping *areas = (const MirrorMapping *)(void *)layout->areas->data;
+  guint turned = tracker->turned->len;
   for (guint i = 0, count; i < layout->areas->len; i += count) {
     count = 1;
     if (!tracked(tracker, &areas[i]))
       continue;
+    if (turned && is_turned(tracker, &areas[i])) {
+      if (!pagemap_new_area(tracker, &areas[i], runs, error))
+        return FALSE;
+      continue;
+    }
     if (g_hash_table_contains(tracker->barred, &areas[i].start)) {
       if (!pagemap_area(tracker, &areas[i], runs, error))
         return FALSE;
@@ -293,7 +369,8 @@ pagemap_all(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GE
     }
     while (i + count < layout->areas->len && areas[i + count].start == areas[i + count - 1].end &&
            tracked(tracker, &areas[i + count]) &&
-           !g_hash_table_contains(tracker->barred, &areas[i + count].start))
+           !g_hash_table_contains(tracker->barred, &areas[i + count].start) &&
+           !(turned && is_turned(tracker, &areas[i + count])))
       count++;
     if (!pagemap_group(tracker, areas + i, count, runs, error))
       return FALSE;
@@ -388,23 +465,23 @@ entry_there(const MirrorMapping *area, guint64 entry)
 {
   if (area->kind == MIRROR_MAP_SHARED_FILE)
     return (entry & ENTRY_PRESENT) != 0;
-  return area->kind == MIRROR_MAP_DETACHED ||
-         ((entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) && !((entry & ENTRY_FILE) && file_pages_are_clean(area)));
+  return (entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) && !((entry & ENTRY_FILE) && file_pages_are_clean(area));
 }
 
 static gboolean
-page_changed(MirrorTracker *tracker, const MirrorMapping *area, guint64 address, guint64 entry, GArray *runs,
-             GError **error)
+page_changed(MirrorTracker *tracker, const MirrorMapping *area, guint64 address, guint64 entry, gboolean fresh,
+             GArray *runs, GError **error)
 {
-  gboolean there = entry_there(area, entry), changed;
+  gboolean present = entry_there(area, entry), changed;
+  gboolean there = present || (hides_pages(area) && !is_blank(tracker, address));
   if (tracker->track == MIRROR_TRACK_SOFT_DIRTY)
-    changed = !tracker->begun || (entry & ENTRY_SOFT_DIRTY) || !there;
+    changed = (entry & ENTRY_SOFT_DIRTY) || !present;
   else if (there) {
     if (!hash_changed(tracker, address, &changed, error))
       return FALSE;
   } else
-    changed = !tracker->begun || g_hash_table_contains(tracker->hashes, &address);
-  if (changed && (there || area->kind != MIRROR_MAP_SHARED_FILE))
+    changed = g_hash_table_contains(tracker->hashes, &address);
+  if ((changed || fresh) && (there || area->kind != MIRROR_MAP_SHARED_FILE))
     emit(runs, address, address + tracker->page, there ? MIRROR_RUN_DATA : MIRROR_RUN_HOLE);
   return TRUE;
 }
@@ -413,13 +490,14 @@ static gboolean
 walk_area(MirrorTracker *tracker, const MirrorMapping *area, GArray *runs, GError **error)
 {
   static guint64 entries[8192];
+  gboolean fresh = !tracker->begun || is_turned(tracker, area);
   for (guint64 at = area->start; at < area->end;) {
     gsize count = MIN(G_N_ELEMENTS(entries), (area->end - at) / tracker->page);
     ssize_t got = pread(tracker->process->pagemap, entries, count * 8, at / tracker->page * 8);
     if (got <= 0)
       return doppel_error_errno(error, "reading the page map of process %d", tracker->process->pid);
     for (gsize i = 0; i < (gsize)got / 8; i++, at += tracker->page)
-      if (!page_changed(tracker, area, at, entries[i], runs, error))
+      if (!page_changed(tracker, area, at, entries[i], fresh, runs, error))
         return FALSE;
   }
   return TRUE;
@@ -472,6 +550,7 @@ mirror_tracker_new(MirrorProcess *process, MirrorTrack track, GError **error)
   tracker->uffd = -1;
   tracker->page = sysconf(_SC_PAGESIZE);
   tracker->written = g_array_new(FALSE, FALSE, sizeof(struct page_region_abi));
+  tracker->turned = g_array_new(FALSE, FALSE, sizeof(Range));
   tracker->barred = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
   tracker->hashes = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
   if (track != MIRROR_TRACK_AUTO) {
@@ -497,6 +576,8 @@ mirror_tracker_free(MirrorTracker *tracker)
   io_close(&tracker->uffd);
   g_hash_table_unref(tracker->hashes);
   g_hash_table_unref(tracker->barred);
+  g_array_unref(tracker->turned);
+  mirror_layout_free(tracker->former);
   g_array_unref(tracker->written);
   g_free(tracker);
 }
@@ -504,6 +585,7 @@ mirror_tracker_free(MirrorTracker *tracker)
 gboolean
 mirror_tracker_changed(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GError **error)
 {
+  note_turned(tracker, layout);
   return tracker->track == MIRROR_TRACK_PAGEMAP ? pagemap_all(tracker, layout, runs, error)
                                                 : walk_all(tracker, layout, runs, error);
 }

@@ -1,14 +1,20 @@
-/* What a process has written since a moment: dirty-page tracking. Three ways to know, behind one interface; the caller sees the
- * same answer from each, only at another price:
+/* What a process has written since a moment: dirty-page tracking. Three ways to know, behind one interface;
+ * the caller sees the same answer from each, only at another price:
  *
- *  pagemap     a write-protecting userfaultfd in asynchronous mode and PAGEMAP_SCAN (Linux 6.7; admin-guide/mm/pagemap.rst)
- *  soft-dirty  the bit of that name, where the kernel has it compiled in (admin-guide/mm/soft-dirty.rst)
- *  hash        a 128-bit hash of every page that is present: reads everything, needs nothing */
+ *  pagemap     a write-protecting userfaultfd in asynchronous mode and PAGEMAP_SCAN (Linux 6.7;
+ * admin-guide/mm/pagemap.rst) soft-dirty  the bit of that name, where the kernel has it compiled in
+ * (admin-guide/mm/soft-dirty.rst) hash        a 128-bit hash of every page that is present: reads everything,
+ * needs nothing */
 #pragma once
 
 #include "mirror/layout.h"
 
-typedef enum { MIRROR_TRACK_AUTO, MIRROR_TRACK_PAGEMAP, MIRROR_TRACK_SOFT_DIRTY, MIRROR_TRACK_HASH } MirrorTrack;
+typedef enum {
+  MIRROR_TRACK_AUTO,
+  MIRROR_TRACK_PAGEMAP,
+  MIRROR_TRACK_SOFT_DIRTY,
+  MIRROR_TRACK_HASH
+} MirrorTrack;
 
 typedef struct MirrorTracker MirrorTracker;
 
@@ -25,19 +31,22 @@ typedef struct {
 gboolean mirror_track_parse(const char *name, MirrorTrack *track);
 const char *mirror_track_name(MirrorTrack track);
 
-/* Starts tracking; until the first mirror_tracker_changed() everything counts as changed. The process must be stopped. AUTO takes the first
- * that works here; a forced one that does not is UNSUPPORTED. */
+/* Starts tracking; until the first mirror_tracker_changed() everything counts as changed. The process must be
+ * stopped. AUTO takes the first that works here; a forced one that does not is UNSUPPORTED. */
 MirrorTracker *mirror_tracker_new(MirrorProcess *process, MirrorTrack track, GError **error);
 void mirror_tracker_free(MirrorTracker *tracker);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorTracker, mirror_tracker_free)
 
 MirrorTrack mirror_tracker_kind(const MirrorTracker *tracker);
 
-/* Appends to `runs` (MirrorRun, by address) all pages of `layout`, which must be the process's present one, that changed since the last
- * call, and begins anew. A mapping that was not there at the last call, or was replaced, is changed as a whole. The process must be stopped.
- * `runs` NULL: only begins anew (the twins have just been made equal). */
-gboolean mirror_tracker_changed(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GError **error);
+/* Appends to `runs` (MirrorRun, by address) all pages of `layout`, which must be the process's present one,
+ * that changed since the last call, and begins anew. A mapping that was not there at the last call, or was
+ * replaced, is changed as a whole. The process must be stopped. `runs` NULL: only begins anew (the twins have
+ * just been made equal). */
+gboolean mirror_tracker_changed(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs,
+                                GError **error);
 
-/* These pages, which the caller has written, are what both sides have: they count as unchanged from now on. Everything else stays as it is.
- * `layout` must be the one of the last call above. */
-gboolean mirror_tracker_forget(MirrorTracker *tracker, const MirrorLayout *layout, const GArray *runs, GError **error);
+/* These pages, which the caller has written, are what both sides have: they count as unchanged from now on.
+ * Everything else stays as it is. `layout` must be the one of the last call above. */
+gboolean mirror_tracker_forget(MirrorTracker *tracker, const MirrorLayout *layout, const GArray *runs,
+                               GError **error);

@@ -54,7 +54,8 @@ read_runs(MirrorProcess *process, MirrorDelta *delta, GError **error)
   }
   if (total > G_MAXUINT32 / 2)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
-                            "%" G_GUINT64_FORMAT " MB of memory changed, more than one block may move", total >> 20);
+                            "%" G_GUINT64_FORMAT " MB of memory changed, more than one block may move",
+                            total >> 20);
   g_byte_array_set_size(delta->data, total);
   guint64 at = 0;
   for (guint i = 0; i < delta->runs->len; i++) {
@@ -79,14 +80,16 @@ mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GError **error)
   MirrorLayout *layout = twin->layout;
   /* A mapping that a block made and left is only a file of the replica to the other side. */
   if ((twin->primary && !refuse_foreign(layout, error)) ||
-      !mirror_tracker_changed(twin->tracker, layout, delta->runs, error) || !read_runs(twin->process, delta, error))
+      !mirror_tracker_changed(twin->tracker, layout, delta->runs, error) ||
+      !read_runs(twin->process, delta, error))
     return NULL;
   const MirrorState *still = twin->still && !twin->primary ? twin->agreed : NULL;
-  MirrorState *now =
-      mirror_state_read(twin->process, layout, files, twin->counts, twin->user, still, &twin->children, error);
+  MirrorState *now = mirror_state_read(twin->process, layout, files, twin->counts, twin->user, still,
+                                       &twin->children, error);
   if (!now)
     return NULL;
-  GBytes *limits = !twin->primary && twin->agreed ? mirror_state_get(twin->agreed, MIRROR_SECTION_LIMITS, 0) : NULL;
+  GBytes *limits =
+      !twin->primary && twin->agreed ? mirror_state_get(twin->agreed, MIRROR_SECTION_LIMITS, 0) : NULL;
   if (limits)
     mirror_state_set(now, MIRROR_SECTION_LIMITS, 0, g_bytes_ref(limits));
   g_ptr_array_unref(delta->sections);
@@ -114,8 +117,8 @@ call(MirrorProcess *process, gint64 nr, const guint64 arguments[6], gint64 *resu
     return TRUE;
   errno = -*result;
   return doppel_error_errno(error, "%s %" G_GUINT64_FORMAT " KB at 0x%" G_GINT64_MODIFIER "x%s%s", what,
-                            (mapping->end - mapping->start) >> 10, mapping->start, mapping->path ? " of " : "",
-                            mapping->path ? mapping->path : "");
+                            (mapping->end - mapping->start) >> 10, mapping->start,
+                            mapping->path ? " of " : "", mapping->path ? mapping->path : "");
 }
 
 static gboolean
@@ -134,12 +137,14 @@ make_mapping(MirrorProcess *process, const MirrorMapping *mapping, gboolean keep
   gint64 fd = -1, result;
   gboolean file = mapping->kind == MIRROR_MAP_FILE || mapping->kind == MIRROR_MAP_SHARED_FILE;
   guint64 flags = keep_others ? MAP_FIXED_NOREPLACE : MAP_FIXED;
-  flags |= mapping->kind == MIRROR_MAP_SHARED || mapping->kind == MIRROR_MAP_SHARED_FILE ? MAP_SHARED : MAP_PRIVATE;
+  flags |= mapping->kind == MIRROR_MAP_SHARED || mapping->kind == MIRROR_MAP_SHARED_FILE ? MAP_SHARED
+                                                                                         : MAP_PRIVATE;
   flags |= file ? 0 : MAP_ANONYMOUS;
   flags |= mapping->prot & PROT_WRITE ? 0 : MAP_NORESERVE;
   if (file && !open_mapped(process, mapping, &fd, error))
     return FALSE;
-  const guint64 arguments[6] = {mapping->start, mapping->end - mapping->start, mapping->prot, flags, fd, mapping->offset};
+  const guint64 arguments[6] = {mapping->start, mapping->end - mapping->start, mapping->prot, flags, fd,
+                                mapping->offset};
   gboolean made = call(process, SYS_mmap, arguments, &result, "mapping", mapping, error);
   if (fd >= 0) {
     const guint64 closing[6] = {fd};
@@ -177,13 +182,15 @@ steps_sane(MirrorProcess *process, const GArray *steps, GError **error)
     const MirrorMapping *mapping = &g_array_index(steps, MirrorStep, i).mapping;
     if (overlaps(mapping->start, mapping->end, process->scratch, process->scratch + MIRROR_SCRATCH_SIZE))
       return doppel_error_set(error, DOPPEL_ERROR_MISMATCH,
-                              "the program uses the addresses at 0x%" G_GINT64_MODIFIER "x that the engine works at",
+                              "the program uses the addresses at 0x%" G_GINT64_MODIFIER
+                              "x that the engine works at",
                               process->scratch);
   }
   return TRUE;
 }
 
-/* New mappings where nothing is now are what can fail for want of memory: they are made first, and taken back if one fails. */
+/* New mappings where nothing is now are what can fail for want of memory: they are made first, and taken back
+ * if one fails. */
 static gboolean
 make_new_first(MirrorTwin *twin, GArray *steps, GError **error)
 {
@@ -274,15 +281,17 @@ threads_present(MirrorTwin *twin, const MirrorDelta *delta, GError **error)
         mirror_thread_find_own(twin->process, section->id))
       continue;
     if (twin->primary)
-      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a thread %u that was never reserved", section->id);
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a thread %u that was never reserved",
+                              section->id);
     if (twin->next_thread && !twin->next_thread(section->id, twin->next_user, error))
       return FALSE;
     MirrorThread *made = mirror_thread_create(twin->process, error);
     if (!made)
       return FALSE;
     if (made->own_tid != (pid_t)section->id)
-      return doppel_error_set(error, DOPPEL_ERROR_MISMATCH, "a thread of the mirror got the id %d instead of %u",
-                              made->own_tid, section->id);
+      return doppel_error_set(error, DOPPEL_ERROR_MISMATCH,
+                              "a thread of the mirror got the id %d instead of %u", made->own_tid,
+                              section->id);
   }
   return TRUE;
 }
@@ -301,10 +310,12 @@ apply_threads(MirrorTwin *twin, const MirrorDelta *delta, GError **error)
       continue;
     }
     if (!thread)
-      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "state of a thread %u that does not exist", section->id);
-    gboolean done = section->kind == MIRROR_SECTION_EXTENDED ? mirror_state_apply_extended(thread, section->bytes, error)
-                    : section->kind == MIRROR_SECTION_THREAD ? mirror_state_apply_thread(thread, section->bytes, error)
-                                                             : TRUE;
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "state of a thread %u that does not exist",
+                              section->id);
+    gboolean done =
+        section->kind == MIRROR_SECTION_EXTENDED ? mirror_state_apply_extended(thread, section->bytes, error)
+        : section->kind == MIRROR_SECTION_THREAD ? mirror_state_apply_thread(thread, section->bytes, error)
+                                                 : TRUE;
     if (!done)
       return FALSE;
   }
@@ -366,7 +377,8 @@ apply_sections(MirrorTwin *twin, const MirrorDelta *delta, const Plan *plan, GEr
                                      : mirror_files_apply_mirror(twin->process, plan->files, error)))
     return FALSE;
   const MirrorSection *limits = mirror_delta_section(delta, MIRROR_SECTION_LIMITS, 0);
-  if (limits && limits->bytes && !twin->primary && !mirror_state_apply_limits(twin->process, limits->bytes, error))
+  if (limits && limits->bytes && !twin->primary &&
+      !mirror_state_apply_limits(twin->process, limits->bytes, error))
     return FALSE;
   GBytes *former = twin->agreed ? mirror_state_get(twin->agreed, MIRROR_SECTION_SIGNALS, 0) : NULL;
   if (signals && signals->bytes && !mirror_state_apply_signals(twin->process, former, signals->bytes, error))
@@ -381,7 +393,8 @@ agree(MirrorTwin *twin, const MirrorDelta *delta)
     twin->agreed = mirror_state_new();
   for (guint i = 0; i < delta->sections->len; i++) {
     const MirrorSection *section = delta->sections->pdata[i];
-    mirror_state_set(twin->agreed, section->kind, section->id, section->bytes ? g_bytes_ref(section->bytes) : NULL);
+    mirror_state_set(twin->agreed, section->kind, section->id,
+                     section->bytes ? g_bytes_ref(section->bytes) : NULL);
   }
 }
 
@@ -407,7 +420,8 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
   if (!threads_present(twin, delta, error))
     return FALSE;
   if (misc && misc->bytes) {
-    if (!mirror_state_apply_misc(process, misc->bytes, error) || (plan.layout && !mirror_layout_renew(twin->process, &twin->layout, error)))
+    if (!mirror_state_apply_misc(process, misc->bytes, error) ||
+        (plan.layout && !mirror_layout_renew(twin->process, &twin->layout, error)))
       return FALSE;
   }
   if (plan.layout) {
@@ -423,10 +437,12 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
       (plan.layout && !mirror_layout_renew(twin->process, &twin->layout, error)))
     return FALSE;
   agree(twin, delta);
-  /* Both sides are equal now: what was written to make them so is no change. The process has stood still since its last
-   * capture, which began tracking anew: where no mapping changed, the delta's own pages are all that was written. */
-  return plan.layout || former_unknown ? mirror_tracker_changed(twin->tracker, twin->layout, NULL, error)
-                                       : mirror_tracker_forget(twin->tracker, twin->layout, delta->runs, error);
+  /* Both sides are equal now: what was written to make them so is no change. The process has stood still
+   * since its last capture, which began tracking anew: where no mapping changed, the delta's own pages are
+   * all that was written. */
+  return plan.layout || former_unknown
+             ? mirror_tracker_changed(twin->tracker, twin->layout, NULL, error)
+             : mirror_tracker_forget(twin->tracker, twin->layout, delta->runs, error);
 }
 
 /* ---- digest ---- */
@@ -441,7 +457,8 @@ digest_memory(MirrorTwin *twin, crypto_generichash_state *hash, GError **error)
       continue;
     for (guint64 at = mapping->start; at < mapping->end; at += sizeof page) {
       /* Past a mapped file's end there is nothing to read on either side. */
-      if (!mirror_memory_read(twin->process, at, page, sizeof page, NULL) || memcmp(page, zeros, sizeof page) == 0)
+      if (!mirror_memory_read(twin->process, at, page, sizeof page, NULL) ||
+          memcmp(page, zeros, sizeof page) == 0)
         continue;
       crypto_generichash_update(hash, (guint8 *)&at, sizeof at);
       crypto_generichash_update(hash, page, sizeof page);

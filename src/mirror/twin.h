@@ -1,5 +1,5 @@
-/* One side's half of a pair of twins: a frozen process, what it agreed on with the other side, and its delta. The verbs are those
- * of src/replica: capture, apply. */
+/* One side's half of a pair of twins: a frozen process, what it agreed on with the other side, and its delta.
+ * The verbs are those of src/replica: capture, apply. */
 #pragma once
 
 #include "mirror/delta.h"
@@ -7,11 +7,11 @@
 typedef struct {
   MirrorProcess *process;
   MirrorTracker *tracker;
-  MirrorState *agreed; /* what both sides have; NULL before the first delta */
+  MirrorState *agreed;  /* what both sides have; NULL before the first delta */
   MirrorLayout *layout; /* the process's own at the last capture or apply */
   gboolean primary;
-  gboolean still;    /* mirror, the owner's: see mirror_state_read() */
-  gboolean children; /* at the last capture the process had child processes */
+  gboolean still;            /* mirror, the owner's: see mirror_state_read() */
+  gboolean children;         /* at the last capture the process had child processes */
   MirrorThreadCounts counts; /* which threads are the program's; NULL: all */
   void *user;
   /* Mirror: sees to it that the next thread gets this id (the mirror itself has not the right to choose). */
@@ -24,13 +24,14 @@ MirrorTwin *mirror_twin_new(MirrorProcess *process, gboolean primary, MirrorTrac
 void mirror_twin_free(MirrorTwin *twin); /* not the process */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorTwin, mirror_twin_free)
 
-/* What changed since the twins agreed; from now on they agree on what it says. UNSUPPORTED where the process has what cannot be
- * mirrored. All threads must be stopped. */
+/* What changed since the twins agreed; from now on they agree on what it says. UNSUPPORTED where the process
+ * has what cannot be mirrored. All threads must be stopped. */
 MirrorDelta *mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GError **error);
 
-/* Makes the process what the delta says. On the primary nothing is changed unless all that can be foreseen to fail has been done: an error
- * with *begun FALSE left it as it was; with *begun TRUE it cannot go on. Descriptors are applied too. Threads the process lacks
- * are created (mirror) or must be there (primary, reserved before); those it has too many end. */
+/* Makes the process what the delta says. On the primary nothing is changed unless all that can be foreseen to
+ * fail has been done: an error with *begun FALSE left it as it was; with *begun TRUE it cannot go on.
+ * Descriptors are applied too. Threads the process lacks are created (mirror) or must be there (primary,
+ * reserved before); those it has too many end. */
 gboolean mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, GError **error);
 
 /* A digest of all that both twins must have alike: memory, registers, small state. For checks (`--check`). */

@@ -21,6 +21,7 @@ typedef struct {
   GHashTable *names;   /* inode to GPtrArray of the rows that show it now, in the upper layer */
   GHashTable *claimed; /* rows whose inode of before has been found again */
   GHashTable *renamed; /* see ReplicaCaptureOptions */
+  GHashTable *origins;
   GPtrArray *entries;
   GError **error;
 } Capture;
@@ -204,6 +205,26 @@ move(Capture *capture, ReplicaRow *row, ReplicaRow *source)
   return change_in_place(capture, entry, row, source);
 }
 
+/* The row at which the caller knows the inode to have been; NULL where it does not. */
+static const ReplicaRow *
+told_origin(const Capture *capture, GBytes *inode)
+{
+  const char *path = capture->origins ? g_hash_table_lookup(capture->origins, inode) : NULL;
+  guint low = 0, high = path ? capture->rows->len : 0;
+  while (low < high) {
+    guint middle = (low + high) / 2;
+    const ReplicaRow *row = capture->rows->pdata[middle];
+    int order = strcmp(path, row->path);
+    if (order == 0)
+      return row->before.below && is_plain(row->before.facts) ? row : NULL;
+    if (order < 0)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return NULL;
+}
+
 /* Finds the rows at which the inode that `rows` show now was before the block; NULL for a new inode. */
 static gboolean
 find_origin(Capture *capture, GPtrArray *rows, GPtrArray **found)
@@ -213,7 +234,9 @@ find_origin(Capture *capture, GPtrArray *rows, GPtrArray **found)
   *found = g_hash_table_lookup(capture->where, first->after.inode);
   if (*found || !origin || g_bytes_get_size(origin) > 0)
     return TRUE;
-  const ReplicaRow *row = replica_origin_guess(capture->rows, rows, capture->claimed, capture->renamed);
+  const ReplicaRow *row = told_origin(capture, first->after.node->mark.inode);
+  if (!row)
+    row = replica_origin_guess(capture->rows, rows, capture->claimed, capture->renamed);
   if (row && row->before.inode)
     *found = g_hash_table_lookup(capture->where, row->before.inode);
   return *found ||
@@ -350,6 +373,7 @@ replica_capture(const ReplicaLayer *layer, const ReplicaBaseline *baseline,
     return NULL;
   Capture capture = {.layer = layer, .rows = rows, .entries = delta->entries, .error = error};
   capture.renamed = options ? options->renamed : NULL;
+  capture.origins = options ? options->origins : NULL;
   capture.where = g_hash_table_new_full(g_bytes_hash, g_bytes_equal, NULL, (GDestroyNotify)g_ptr_array_unref);
   capture.names = g_hash_table_new_full(g_bytes_hash, g_bytes_equal, NULL, (GDestroyNotify)g_ptr_array_unref);
   capture.claimed = g_hash_table_new(NULL, NULL);

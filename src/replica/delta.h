@@ -51,6 +51,9 @@ typedef struct {
    * mounted without privileges keeps no better record of what a changed file was before; without this, blocks
    * that both change and remove files are often refused. */
   GHashTable *renamed;
+  /* Where inodes of the upper layer (replica_inode_read()) were copied up from: the path of each below.
+   * Better than any guess; NULL or without some of them: what the marks say. */
+  GHashTable *origins;
 } ReplicaCaptureOptions;
 
 /* What the block changed in `layer` since `baseline`. The mirror stands still meanwhile and until the delta

@@ -21,8 +21,9 @@ G_STATIC_ASSERT(sizeof(struct user_pt_regs) + 8 <= sizeof(guint64[ARCH_REGISTER_
 enum { ERESTARTSYS = 512, ERESTARTNOINTR = 513, ERESTARTNOHAND = 514, ERESTART_RESTARTBLOCK = 516 };
 enum { CALL_WORD = sizeof(struct user_pt_regs) / 8, REGISTER_BYTES = sizeof(struct user_pt_regs) + 8 };
 
-/* word[CALL_WORD] is the system call's number (NT_ARM_SYSTEM_CALL), a register set of its own here; the first argument,
- * which the result overwrites, is still what it was only in the kernel: a rewound call takes it from there on this machine. */
+/* word[CALL_WORD] is the system call's number (NT_ARM_SYSTEM_CALL), a register set of its own here; the first
+ * argument, which the result overwrites, is still what it was only in the kernel: a rewound call takes it
+ * from there on this machine. */
 static struct user_pt_regs *
 regs(ArchRegisters *registers)
 {
@@ -183,7 +184,8 @@ arch_rewind_call(ArchRegisters *registers)
 guint64
 arch_return_address(const ArchRegisters *registers, guint64 top)
 {
-  /* A signed return address (pointer authentication) carries its signature in the bits above the address space. */
+  /* A signed return address (pointer authentication) carries its signature in the bits above the address
+   * space. */
   guint64 link = regs_const(registers)->regs[30];
   return link & ((1ull << 55) - 1) & ~(link >> 55 & 1 ? 0 : 0xff80000000000000ull);
 }
@@ -191,7 +193,8 @@ arch_return_address(const ArchRegisters *registers, guint64 top)
 gboolean
 arch_frame_left(guint64 entry_sp, guint64 sp)
 {
-  return sp >= entry_sp; /* the return address was in a register: the stack pointer comes back to where it was */
+  return sp >=
+         entry_sp; /* the return address was in a register: the stack pointer comes back to where it was */
 }
 
 /* Canonical extended state: a list of {set, length, contents}. */
@@ -237,9 +240,11 @@ arch_extended_write(pid_t tid, const guint8 *bytes, gsize length, GError **error
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "extended registers are cut short");
     memcpy(head, bytes + at, sizeof head);
     at += sizeof head;
-    if (head[0] >= G_N_ELEMENTS(extended_table) || head[1] > extended_table[head[0]].most || head[1] > length - at)
+    if (head[0] >= G_N_ELEMENTS(extended_table) || head[1] > extended_table[head[0]].most ||
+        head[1] > length - at)
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "extended registers of a wrong length");
-    if (!set_write(tid, extended_table[head[0]].set, bytes + at, head[1], extended_table[head[0]].what, error))
+    if (!set_write(tid, extended_table[head[0]].set, bytes + at, head[1], extended_table[head[0]].what,
+                   error))
       return FALSE;
     at += head[1];
   }
@@ -306,7 +311,8 @@ arch_trap_pc(guint64 reported_pc)
 guint
 arch_breakpoint_slots(void)
 {
-  return 4; /* the architecture promises at least two; six are usual. Setting one too many fails and int3's kin is used */
+  return 4; /* the architecture promises at least two; six are usual. Setting one too many fails and int3's
+               kin is used */
 }
 
 static gboolean
@@ -351,9 +357,9 @@ static const struct {
   const char *name;
   unsigned long type, bit;
 } feature_table[] = {
-    {"AES", AT_HWCAP, HWCAP_AES},         {"ATOMICS", AT_HWCAP, HWCAP_ATOMICS}, {"BTI", AT_HWCAP2, HWCAP2_BTI},
-    {"CRC32", AT_HWCAP, HWCAP_CRC32},     {"MTE", AT_HWCAP2, HWCAP2_MTE},       {"PACA", AT_HWCAP, HWCAP_PACA},
-    {"PMULL", AT_HWCAP, HWCAP_PMULL},     {"SHA2", AT_HWCAP, HWCAP_SHA2},       {"SVE", AT_HWCAP, HWCAP_SVE},
+    {"AES", AT_HWCAP, HWCAP_AES},     {"ATOMICS", AT_HWCAP, HWCAP_ATOMICS}, {"BTI", AT_HWCAP2, HWCAP2_BTI},
+    {"CRC32", AT_HWCAP, HWCAP_CRC32}, {"MTE", AT_HWCAP2, HWCAP2_MTE},       {"PACA", AT_HWCAP, HWCAP_PACA},
+    {"PMULL", AT_HWCAP, HWCAP_PMULL}, {"SHA2", AT_HWCAP, HWCAP_SHA2},       {"SVE", AT_HWCAP, HWCAP_SVE},
     {"SVE2", AT_HWCAP2, HWCAP2_SVE2},
 };
 

@@ -217,8 +217,8 @@ xsave_read(pid_t tid, guint8 area[XSAVE_MAX], gsize *length, GError **error)
   return TRUE;
 }
 
-/* Canonical form: mask of components in use (8 bytes), the legacy area up to the software bytes, then for each
- * component from 2 on: number, size (4 bytes each), contents. */
+/* Canonical form: mask of components in use (8 bytes), the legacy area up to the software bytes, then for
+ * each component from 2 on: number, size (4 bytes each), contents. */
 gboolean
 arch_extended_read(pid_t tid, GByteArray *into, GError **error)
 {
@@ -271,8 +271,8 @@ arch_extended_write(pid_t tid, const guint8 *bytes, gsize length, GError **error
     if (head[0] < 2 || head[0] >= XSAVE_COMPONENTS || !(in_use >> head[0] & 1) ||
         !xsave_component(head[0], &size, &offset) || size != head[1] || length - at < size ||
         offset + (gsize)size > room)
-      return doppel_error_set(error, DOPPEL_ERROR_MISMATCH, "extended state %u has another shape on this processor",
-                              head[0]);
+      return doppel_error_set(error, DOPPEL_ERROR_MISMATCH,
+                              "extended state %u has another shape on this processor", head[0]);
     memcpy(area + offset, bytes + at, size);
     at += size;
   }
@@ -401,16 +401,16 @@ static const struct {
   enum { EBX, ECX, EDX, EAX } word;
   guint bit;
 } feature_table[] = {
-    {"AVX", 1, 0, ECX, 28},           {"AVX2", 7, 0, EBX, 5},          {"AVX512BW", 7, 0, EBX, 30},
-    {"AVX512CD", 7, 0, EBX, 28},      {"AVX512DQ", 7, 0, EBX, 17},     {"AVX512ER", 7, 0, EBX, 27},
-    {"AVX512F", 7, 0, EBX, 16},       {"AVX512PF", 7, 0, EBX, 26},     {"AVX512VL", 7, 0, EBX, 31},
-    {"AVX512_VBMI", 7, 0, ECX, 1},    {"AVX512_VBMI2", 7, 0, ECX, 6},  {"AVX512_VNNI", 7, 0, ECX, 11},
-    {"AVX_VNNI", 7, 1, EAX, 4},       {"BMI1", 7, 0, EBX, 3},          {"BMI2", 7, 0, EBX, 8},
-    {"CMPXCHG16B", 1, 0, ECX, 13},    {"ERMS", 7, 0, EBX, 9},          {"F16C", 1, 0, ECX, 29},
+    {"AVX", 1, 0, ECX, 28},           {"AVX2", 7, 0, EBX, 5},           {"AVX512BW", 7, 0, EBX, 30},
+    {"AVX512CD", 7, 0, EBX, 28},      {"AVX512DQ", 7, 0, EBX, 17},      {"AVX512ER", 7, 0, EBX, 27},
+    {"AVX512F", 7, 0, EBX, 16},       {"AVX512PF", 7, 0, EBX, 26},      {"AVX512VL", 7, 0, EBX, 31},
+    {"AVX512_VBMI", 7, 0, ECX, 1},    {"AVX512_VBMI2", 7, 0, ECX, 6},   {"AVX512_VNNI", 7, 0, ECX, 11},
+    {"AVX_VNNI", 7, 1, EAX, 4},       {"BMI1", 7, 0, EBX, 3},           {"BMI2", 7, 0, EBX, 8},
+    {"CMPXCHG16B", 1, 0, ECX, 13},    {"ERMS", 7, 0, EBX, 9},           {"F16C", 1, 0, ECX, 29},
     {"FMA", 1, 0, ECX, 12},           {"FMA4", 0x80000001, 0, ECX, 16}, {"FSRM", 7, 0, EDX, 4},
-    {"LZCNT", 0x80000001, 0, ECX, 5}, {"MOVBE", 1, 0, ECX, 22},        {"PKU", 7, 0, ECX, 3},
-    {"POPCNT", 1, 0, ECX, 23},        {"RTM", 7, 0, EBX, 11},          {"SSE3", 1, 0, ECX, 0},
-    {"SSE4_1", 1, 0, ECX, 19},        {"SSE4_2", 1, 0, ECX, 20},       {"SSSE3", 1, 0, ECX, 9},
+    {"LZCNT", 0x80000001, 0, ECX, 5}, {"MOVBE", 1, 0, ECX, 22},         {"PKU", 7, 0, ECX, 3},
+    {"POPCNT", 1, 0, ECX, 23},        {"RTM", 7, 0, EBX, 11},           {"SSE3", 1, 0, ECX, 0},
+    {"SSE4_1", 1, 0, ECX, 19},        {"SSE4_2", 1, 0, ECX, 20},        {"SSSE3", 1, 0, ECX, 9},
     {"XSAVE", 1, 0, ECX, 26},         {"XSAVEC", 0xd, 1, EAX, 1},
 };
 
@@ -420,8 +420,8 @@ arch_features(void)
   GString *names = g_string_new(NULL);
   for (gsize i = 0; i < G_N_ELEMENTS(feature_table); i++) {
     guint32 word[4] = {0};
-    if (!__get_cpuid_count(feature_table[i].leaf, feature_table[i].subleaf, &word[EAX], &word[EBX], &word[ECX],
-                           &word[EDX]))
+    if (!__get_cpuid_count(feature_table[i].leaf, feature_table[i].subleaf, &word[EAX], &word[EBX],
+                           &word[ECX], &word[EDX]))
       continue;
     if (word[feature_table[i].word] >> feature_table[i].bit & 1)
       g_string_append_printf(names, "%s%s", names->len ? " " : "", feature_table[i].name);

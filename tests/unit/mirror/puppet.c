@@ -1,5 +1,5 @@
-/* The program that the tests of src/mirror trace: what it does is named by its first argument, and it keeps score on a
- * page whose address everybody knows (Board). It needs nothing but libc. */
+/* The program that the tests of src/mirror trace: what it does is named by its first argument, and it keeps
+ * score on a page whose address everybody knows (Board). It needs nothing but libc. */
 #include <errno.h>
 #include <glib.h>
 #include <pthread.h>
@@ -156,26 +156,27 @@ on_stack(void)
 __attribute__((noinline)) static void
 vectors_512(void)
 {
-  __asm__ volatile("leaq 1f(%%rip), %%rax\n movq %%rax, (%0)\n"
-                   "leaq 2f(%%rip), %%rax\n movq %%rax, (%1)\n"
-                   ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
-                   "vmovdqu64 (\\n * 64)(%2), %%zmm\\n\n"
-                   ".endr\n"
-                   ".irp n,0,1,2,3,4,5,6,7\n"
-                   "kmovw (\\n * 8)(%4), %%k\\n\n"
-                   ".endr\n"
-                   "1: nop\n"
-                   ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
-                   "vmovdqu64 %%zmm\\n, (\\n * 64)(%3)\n"
-                   ".endr\n"
-                   ".irp n,0,1,2,3,4,5,6,7\n"
-                   "kmovw %%k\\n, (\\n * 8)(%5)\n"
-                   ".endr\n"
-                   "2: nop\n"
-                   :
-                   : "r"(&BOARD->loaded), "r"(&BOARD->stored), "r"(BOARD->in), "r"(BOARD->out), "r"(BOARD->masks_in),
-                     "r"(BOARD->masks_out)
-                   : "rax", "memory", "cc");
+  __asm__ volatile(
+      "leaq 1f(%%rip), %%rax\n movq %%rax, (%0)\n"
+      "leaq 2f(%%rip), %%rax\n movq %%rax, (%1)\n"
+      ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
+      "vmovdqu64 (\\n * 64)(%2), %%zmm\\n\n"
+      ".endr\n"
+      ".irp n,0,1,2,3,4,5,6,7\n"
+      "kmovw (\\n * 8)(%4), %%k\\n\n"
+      ".endr\n"
+      "1: nop\n"
+      ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
+      "vmovdqu64 %%zmm\\n, (\\n * 64)(%3)\n"
+      ".endr\n"
+      ".irp n,0,1,2,3,4,5,6,7\n"
+      "kmovw %%k\\n, (\\n * 8)(%5)\n"
+      ".endr\n"
+      "2: nop\n"
+      :
+      : "r"(&BOARD->loaded), "r"(&BOARD->stored), "r"(BOARD->in), "r"(BOARD->out), "r"(BOARD->masks_in),
+        "r"(BOARD->masks_out)
+      : "rax", "memory", "cc");
 }
 
 __attribute__((noinline)) static void
@@ -222,8 +223,8 @@ main(int argc, char **argv)
 {
   const char *what = argc > 1 ? argv[1] : "";
   int count = argc > 2 ? atoi(argv[2]) : 1;
-  if (mmap(BOARD, sizeof *BOARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) !=
-      BOARD)
+  if (mmap(BOARD, sizeof *BOARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+           -1, 0) != BOARD)
     return 3;
   BOARD->tick = (guint64)(guintptr)tick;
   for (int i = 0; i < count && (strcmp(what, "tick") == 0 || strcmp(what, "breed") == 0); i++) {

@@ -240,7 +240,8 @@ rig_ready(MirrorProcess *process, guint64 count)
     g_assert_cmpint(stop.kind, !=, MIRROR_STOP_GONE);
     rig_freeze(process);
     guint64 word;
-    if (mirror_memory_read(process, BOARD_ADDRESS + G_STRUCT_OFFSET(Board, ready), &word, sizeof word, NULL) &&
+    if (mirror_memory_read(process, BOARD_ADDRESS + G_STRUCT_OFFSET(Board, ready), &word, sizeof word,
+                           NULL) &&
         word >= count)
       return;
   }

@@ -1,5 +1,5 @@
-/* Traced children for the tests of src/mirror: programs that stand still where the engine finds its own, or that run under the eyes of the
- * test. A failure of the machinery fails the test at once. */
+/* Traced children for the tests of src/mirror: programs that stand still where the engine finds its own, or
+ * that run under the eyes of the test. A failure of the machinery fails the test at once. */
 #pragma once
 
 #include "mirror/process.h"
@@ -19,7 +19,8 @@ typedef struct {
   guint64 masks_in[8], masks_out[8];
 } Board;
 
-/* The puppet with these arguments (`words` are split at spaces), stopped before its first instruction, its scratch made. */
+/* The puppet with these arguments (`words` are split at spaces), stopped before its first instruction, its
+ * scratch made. */
 MirrorProcess *rig_puppet(const char *words);
 /* As above, but of any program, as the exec left it: no scratch. */
 MirrorProcess *rig_exec(char *const *arguments);
@@ -31,21 +32,26 @@ gint64 rig_call(MirrorProcess *process, gint64 number, const guint64 arguments[6
 /* One that must succeed. */
 guint64 rig_do(MirrorProcess *process, gint64 number, const guint64 arguments[6]);
 #define RIG_DO(process, number, ...) rig_do(process, number, (const guint64[6]){__VA_ARGS__})
-/* The same, with `text` in the process's memory as the first argument, or the second where the first is `before`. */
+/* The same, with `text` in the process's memory as the first argument, or the second where the first is
+ * `before`. */
 gint64 rig_open(MirrorProcess *process, const char *path, int flags, int mode); /* a descriptor */
 
 guint64 rig_map(MirrorProcess *process, guint64 address, gsize length, int prot, int flags);
-void rig_write(MirrorProcess *process, guint64 address, const void *from, gsize length); /* by the kernel's FOLL_FORCE */
-void rig_store(MirrorProcess *process, guint64 address);    /* by an instruction of the process: the same byte again */
-void rig_scramble(MirrorProcess *process, guint64 address, gsize length); /* by a system call of it: random bytes */
+void rig_write(MirrorProcess *process, guint64 address, const void *from,
+               gsize length); /* by the kernel's FOLL_FORCE */
+void rig_store(MirrorProcess *process,
+               guint64 address); /* by an instruction of the process: the same byte again */
+void rig_scramble(MirrorProcess *process, guint64 address,
+                  gsize length); /* by a system call of it: random bytes */
 void rig_read(MirrorProcess *process, guint64 address, void *to, gsize length);
 guint64 rig_word(MirrorProcess *process, guint64 address);
 #define RIG_BOARD(process, field) rig_word(process, BOARD_ADDRESS + G_STRUCT_OFFSET(Board, field))
 void rig_board_set(MirrorProcess *process, gsize offset, guint64 value);
 #define RIG_BOARD_SET(process, field, value) rig_board_set(process, G_STRUCT_OFFSET(Board, field), value)
 
-/* Lets all threads run and handles their stops (births and ends are noted, signals delivered) until `wanted` says so of a stop, which it
- * returns with its thread stopped, or until `milliseconds` are over (kind NONE). */
+/* Lets all threads run and handles their stops (births and ends are noted, signals delivered) until `wanted`
+ * says so of a stop, which it returns with its thread stopped, or until `milliseconds` are over (kind NONE).
+ */
 typedef gboolean (*RigWanted)(const MirrorStop *stop, void *user);
 MirrorStop rig_run(MirrorProcess *process, RigWanted wanted, void *user, int milliseconds);
 gboolean rig_is_breakpoint(const MirrorStop *stop, void *unused);

@@ -342,7 +342,8 @@ test_many_breakpoints(void)
   for (guint i = 0; i < sizeof page; i++)
     g_assert_cmpuint(page[i], ==, 0);
   /* What cannot be is an error, not a trap somewhere. */
-  g_assert_false(mirror_breakpoint_add(process, 0x10, HARDWARE, &error) && mirror_breakpoint_add(process, 0x20, TRAP, &error));
+  g_assert_false(mirror_breakpoint_add(process, 0x10, HARDWARE, &error) &&
+                 mirror_breakpoint_add(process, 0x20, TRAP, &error));
   rig_end(process);
 }
 
@@ -528,7 +529,8 @@ test_scratch(void)
   guint8 byte;
   for (guint slot = 0; slot < MIRROR_SCRATCH_SLOTS; slot++) {
     g_assert_cmpuint(mirror_slot_address(process, slot), >=, scratch);
-    g_assert_cmpuint(mirror_slot_address(process, slot) + MIRROR_SCRATCH_SLOT, <=, scratch + MIRROR_SCRATCH_SIZE);
+    g_assert_cmpuint(mirror_slot_address(process, slot) + MIRROR_SCRATCH_SLOT, <=,
+                     scratch + MIRROR_SCRATCH_SIZE);
   }
   mirror_scratch_drop(process, &error);
   g_assert_no_error(error);
@@ -549,10 +551,12 @@ test_exec(void)
 {
   g_autoptr(GError) error = NULL;
   g_auto(Fd) proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  char program[] = "/bin/sh", option[] = "-c", script[] = "exec /bin/true", *arguments[] = {program, option, script, NULL};
+  char program[] = "/bin/sh", option[] = "-c", script[] = "exec /bin/true",
+       *arguments[] = {program, option, script, NULL};
   MirrorProcess *process = rig_exec(arguments);
   g_assert_true(mirror_scratch_make(process, &error));
-  mirror_breakpoint_add(process, arch_pc(mirror_thread_registers(mirror_thread_leader(process), NULL)) + 64, HARDWARE, &error);
+  mirror_breakpoint_add(process, arch_pc(mirror_thread_registers(mirror_thread_leader(process), NULL)) + 64,
+                        HARDWARE, &error);
   g_assert_no_error(error);
   MirrorStop stop = rig_run(process, is_exec, NULL, 5000);
   g_assert_cmpint(stop.kind, ==, MIRROR_STOP_EXEC);
