@@ -257,6 +257,8 @@ send_end(Augmenter *augmenter, GArray *pending, gboolean file_changes, gint64 ca
   end.n_unused = augmenter->reserved->len;
   end.unused = (gint32 *)(void *)augmenter->reserved->data;
   end.file_changes = file_changes;
+  end.has_worn = TRUE;
+  end.worn = paths_are_worn(augmenter->paths);
   end.signals_seen = augmenter->signals_seen;
   g_autoptr(GBytes) digest = NULL;
   if (augmenter->check && augmenter->how != DOPPEL__ENGINE__HOW__EXITED) {

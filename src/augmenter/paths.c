@@ -114,6 +114,12 @@ paths_forget(Paths *paths, const char *path)
 }
 
 gboolean
+paths_are_worn(const Paths *paths)
+{
+  return paths->worn;
+}
+
+gboolean
 paths_busy(const Paths *paths)
 {
   return g_hash_table_size(paths->pulls) > 0;

@@ -45,6 +45,10 @@ void paths_forget(Paths *paths, const char *path);
 /* Answers of the device. FALSE with an error where they make no sense. */
 gboolean paths_message(Paths *paths, const EngineMessage *message, gboolean *handled, GError **error);
 
+/* The clone's view of its files cannot be kept up any more: the session is to end with the block, for another
+ * to begin. */
+gboolean paths_are_worn(const Paths *paths);
+
 /* Contents are on their way: the block's changes cannot be captured yet. */
 gboolean paths_busy(const Paths *paths);
 

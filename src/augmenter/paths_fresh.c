@@ -93,6 +93,8 @@ fix(Bringing *bringing, ReplicaVerdict verdict, Freshness fresh)
     return in_trouble(bringing, "the clone has another, and cannot change it");
   if (replica_fix(&bringing->layer->copy, bringing->rest, verdict, &bringing->device, &error))
     return is_fresh(bringing, fresh);
+  /* Over the device's own tree it may be one that overlayfs still takes for a former one. */
+  bringing->paths->worn |= is_local(bringing);
   return in_trouble(bringing, error->message);
 }
 

@@ -9,8 +9,10 @@
 #include "base/error.h"
 #include "replica/path.h"
 
+/* overlayfs keeps what it has looked up: a directory below that was removed and made again is still the
+ * former one to it, which lists nothing, not even itself. Nothing heals that but another mount. */
 static GHashTable *
-read_own(const PathsLayer *layer, const char *rest, GError **error)
+read_own(Paths *paths, const PathsLayer *layer, const char *rest, GError **error)
 {
   Fd fd = *rest ? replica_path_open(layer->replica->merged, rest, O_RDONLY | O_DIRECTORY)
                 : openat(layer->replica->merged, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -20,16 +22,20 @@ read_own(const PathsLayer *layer, const char *rest, GError **error)
     io_close(&fd);
     return NULL;
   }
-  GHashTable *names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+  GHashTable *names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL); /* to d_type */
+  gboolean alive = FALSE;
   errno = 0;
-  for (struct dirent *entry; (entry = readdir(listing)); errno = 0)
+  for (struct dirent *entry; (entry = readdir(listing)); errno = 0) {
+    alive |= strcmp(entry->d_name, ".") == 0;
     if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-      g_hash_table_add(names, g_strdup(entry->d_name));
-  int failure = errno;
+      g_hash_table_insert(names, g_strdup(entry->d_name), GUINT_TO_POINTER(entry->d_type));
+  }
+  int failure = alive || errno ? errno : ENOENT;
   closedir(listing);
   if (!failure)
     return names;
   g_hash_table_unref(names);
+  paths->worn |= !alive;
   errno = failure;
   doppel_error_errno(error, "cannot list it in the clone");
   return NULL;
@@ -73,6 +79,19 @@ make_name(Paths *paths, PathsLayer *layer, const char *path, const char *rest, G
   }
 }
 
+/* A directory's names come with their kinds. */
+static gboolean
+is_of_kind(const Paths *paths, const char *directory, const char *name, guint type)
+{
+  static const guint8 kinds[] = {
+      [REPLICA_FILE] = DT_REG,        [REPLICA_DIRECTORY] = DT_DIR, [REPLICA_SYMLINK] = DT_LNK,
+      [REPLICA_FIFO] = DT_FIFO,       [REPLICA_SOCKET] = DT_SOCK,   [REPLICA_CHARACTER_DEVICE] = DT_CHR,
+      [REPLICA_BLOCK_DEVICE] = DT_BLK};
+  g_autofree char *path = g_strconcat(directory[1] ? directory : "", "/", name, NULL);
+  const KnownPath *known = known_find(paths, path);
+  return type == DT_UNKNOWN || !known || known->failure || kinds[known->facts.type] == type;
+}
+
 /* Neither what the block made or removed itself, nor what is a layer of its own. */
 static gboolean
 is_ours(Paths *paths, PathsLayer *layer, const char *path, const char *rest)
@@ -106,18 +125,20 @@ listing_settle(Paths *paths, const char *path, GHashTable *names, GError **error
   place.layer = layer_of(paths, path, &place.rest);
   if (!place.layer)
     return TRUE;
-  g_autoptr(GHashTable) own = read_own(place.layer, place.rest, error);
+  g_autoptr(GHashTable) own = read_own(paths, place.layer, place.rest, error);
   if (!own)
     return FALSE;
   GHashTableIter iter;
-  gpointer name;
+  gpointer name, type;
   g_hash_table_iter_init(&iter, own);
   while (g_hash_table_iter_next(&iter, &name, NULL))
     if (!g_hash_table_contains(names, name) && !settle_name(&place, name, FALSE, error))
       return FALSE;
   g_hash_table_iter_init(&iter, names);
   while (g_hash_table_iter_next(&iter, &name, NULL))
-    if (!g_hash_table_contains(own, name) && !settle_name(&place, name, TRUE, error))
+    if (!(g_hash_table_lookup_extended(own, name, NULL, &type) &&
+          is_of_kind(paths, path, name, GPOINTER_TO_UINT(type))) &&
+        !settle_name(&place, name, TRUE, error))
       return FALSE;
   return TRUE;
 }

@@ -57,6 +57,7 @@ struct Paths {
       *held_open;     /* paths that the mirror has open or mapped as a block begins: their inodes are kept */
   GHashTable *shared; /* paths that it has mapped to write through, then or at the block's end */
   guint64 next_id;
+  gboolean worn;  /* see paths_are_worn() */
   gboolean dirty; /* the block may have changed files */
   guint32 uid;    /* of the program */
   GArray *groups; /* guint32: all of its groups */

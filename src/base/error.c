@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-G_DEFINE_QUARK(doppel - error - quark, doppel_error)
+G_DEFINE_QUARK(doppel_error, doppel_error)
 
 gboolean
 doppel_error_errno(GError **error, const char *format, ...)

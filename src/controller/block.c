@@ -489,6 +489,8 @@ controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
   if (done) {
     note_result(controller, function);
     pinlog_forget(controller->log);
+    if (controller->end->block_end->worn)
+      session_close(controller);
   } else {
     give_up(controller, function, error);
   }

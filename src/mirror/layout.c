@@ -363,7 +363,8 @@ parse_entry(const char *entry, guint64 least, MirrorMapping *mapping)
     return FALSE;
   mapping->path = named ? g_intern_string(entry) : NULL;
   return field[1] > 0 && mapping->start >= least && mapping->end > mapping->start &&
-         mapping->end < 1ull << 57 && mapping->prot <= 7 && mapping->kind < MIRROR_MAP_FOREIGN && mapping->kind != MIRROR_MAP_DETACHED;
+         mapping->end < 1ull << 57 && mapping->prot <= 7 && mapping->kind < MIRROR_MAP_FOREIGN &&
+         mapping->kind != MIRROR_MAP_DETACHED;
 }
 
 MirrorLayout *

@@ -11,7 +11,8 @@ typedef enum {
   MIRROR_MAP_ANONYMOUS, /* private memory, heap included */
   MIRROR_MAP_STACK,     /* the leader's, which grows down */
   MIRROR_MAP_FILE,      /* private or read-only shared, of a file that has a name */
-  MIRROR_MAP_DETACHED,  /* private, of something without a name in the replica: only among areas; elsewhere it is plain memory */
+  MIRROR_MAP_DETACHED,  /* private, of something without a name in the replica: only among areas; elsewhere it
+                           is plain memory */
   MIRROR_MAP_SHARED,    /* shared anonymous memory */
   MIRROR_MAP_SHARED_FILE, /* writable shared, of a file that has a name */
   MIRROR_MAP_FOREIGN,     /* shared with others or with a device: cannot be mirrored */

@@ -39,13 +39,14 @@ struct MirrorTracker {
   MirrorTrack track;
   int uffd;
   guint64 page;
-  GArray *written;    /* pagemap: struct page_region_abi, of one scan */
-  GHashTable *barred; /* pagemap: starts of areas that cannot be registered, nor written */
-  gboolean begun;     /* soft-dirty: the bits mean something */
-  GHashTable *hashes; /* hash: page address → PageHash */
-  GHashTable *seen;   /* hash: the table being made by the present scan */
+  GArray *written;      /* pagemap: struct page_region_abi, of one scan */
+  GHashTable *barred;   /* pagemap: starts of areas that cannot be registered, nor written */
+  gboolean begun;       /* soft-dirty: the bits mean something */
+  GHashTable *hashes;   /* hash: page address → PageHash */
+  GHashTable *seen;     /* hash: the table being made by the present scan */
   MirrorLayout *former; /* mappings of the last call; NULL: none yet */
-  GArray *turned;     /* Range: what is of another kind than at the last call, and so made anew on the other side */
+  GArray
+      *turned; /* Range: what is of another kind than at the last call, and so made anew on the other side */
 };
 
 typedef struct {
@@ -271,7 +272,8 @@ pagemap_scan(MirrorTracker *tracker, const MirrorMapping *area, guint64 start, g
   return TRUE;
 }
 
-/* An area that is not registered: new, or moved here, or replaced since. Or one that is to be taken for such. */
+/* An area that is not registered: new, or moved here, or replaced since. Or one that is to be taken for such.
+ */
 static gboolean
 pagemap_new_area(MirrorTracker *tracker, const MirrorMapping *area, GArray *runs, GError **error)
 {
@@ -469,8 +471,8 @@ entry_there(const MirrorMapping *area, guint64 entry)
 }
 
 static gboolean
-page_changed(MirrorTracker *tracker, const MirrorMapping *area, guint64 address, guint64 entry, gboolean fresh,
-             GArray *runs, GError **error)
+page_changed(MirrorTracker *tracker, const MirrorMapping *area, guint64 address, guint64 entry,
+             gboolean fresh, GArray *runs, GError **error)
 {
   gboolean present = entry_there(area, entry), changed;
   gboolean there = present || (hides_pages(area) && !is_blank(tracker, address));

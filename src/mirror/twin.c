@@ -233,41 +233,134 @@ runs_sane(const MirrorTwin *twin, const MirrorDelta *delta, GError **error)
   return TRUE;
 }
 
-static gboolean
-write_holes(MirrorProcess *process, const MirrorDelta *delta, GError **error)
+/* Index of the first area that ends beyond an address. */
+static guint
+area_at(const MirrorLayout *layout, guint64 address)
 {
-  g_autoptr(GArray) calls = g_array_new(FALSE, TRUE, sizeof(MirrorCall));
+  guint low = 0, high = layout->areas->len;
+  while (low < high) {
+    guint middle = (low + high) / 2;
+    if (g_array_index(layout->areas, MirrorMapping, middle).end > address)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return low;
+}
+
+/* A hole in one area. Shared memory forgets nothing by being let go, and of a file without a name what comes
+ * back then is the file. */
+static void
+add_hole(GArray *calls, const MirrorMapping *area, guint64 start, guint64 end)
+{
+  int advice = area->kind == MIRROR_MAP_SHARED     ? MADV_REMOVE
+               : area->kind == MIRROR_MAP_DETACHED ? -1 /* none does it */
+                                                   : MADV_DONTNEED;
+  MirrorCall hole = {SYS_madvise, {start, end - start, (guint64)advice}};
+  g_array_append_val(calls, hole);
+}
+
+static GArray *
+plan_holes(const MirrorLayout *layout, const MirrorDelta *delta)
+{
+  GArray *calls = g_array_new(FALSE, TRUE, sizeof(MirrorCall));
   for (guint i = 0; i < delta->runs->len; i++) {
     const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
-    MirrorCall hole = {SYS_madvise, {run->address, run->length, MADV_DONTNEED}};
-    if (run->kind == MIRROR_RUN_HOLE)
-      g_array_append_val(calls, hole);
+    guint64 end = run->address + run->length;
+    for (guint k = area_at(layout, run->address); run->kind == MIRROR_RUN_HOLE && k < layout->areas->len;
+         k++) {
+      const MirrorMapping *area = &g_array_index(layout->areas, MirrorMapping, k);
+      if (area->start >= end)
+        break;
+      add_hole(calls, area, MAX(area->start, run->address), MIN(area->end, end));
+    }
   }
-  if (!mirror_inject(mirror_thread_leader(process), (MirrorCall *)(void *)calls->data, calls->len, error))
+  return calls;
+}
+
+static gboolean
+write_zeros(MirrorProcess *process, guint64 address, guint64 length, GError **error)
+{
+  static const guint8 zeros[1 << 16];
+  for (guint64 done = 0; done < length; done += sizeof zeros)
+    if (!mirror_memory_write(process, address + done, zeros, MIN(sizeof zeros, length - done), error))
+      return FALSE;
+  return TRUE;
+}
+
+/* A hole that could not be made in the usual way: locked memory is asked for in another (Linux 5.18). */
+static gboolean
+retry_hole(MirrorProcess *process, const MirrorCall *hole, GError **error)
+{
+  const guint64 again[6] = {hole->argument[0], hole->argument[1], 24 /* MADV_DONTNEED_LOCKED */};
+  gint64 result = hole->result;
+  if (hole->argument[2] != MADV_DONTNEED)
+    return write_zeros(process, hole->argument[0], hole->argument[1], error);
+  if (result == -EINVAL &&
+      !mirror_inject_one(mirror_thread_leader(process), SYS_madvise, again, &result, error))
+    return FALSE;
+  errno = -result;
+  return result >= 0 ||
+         doppel_error_errno(error, "emptying memory at 0x%" G_GINT64_MODIFIER "x", hole->argument[0]);
+}
+
+static gboolean
+write_holes(MirrorTwin *twin, const MirrorDelta *delta, GError **error)
+{
+  g_autoptr(GArray) calls = plan_holes(twin->layout, delta);
+  MirrorThread *leader = mirror_thread_leader(twin->process);
+  if (!mirror_inject(leader, (MirrorCall *)(void *)calls->data, calls->len, error))
     return FALSE;
   for (guint i = 0; i < calls->len; i++) {
     const MirrorCall *hole = &g_array_index(calls, MirrorCall, i);
-    if (hole->result < 0) {
-      errno = -hole->result;
-      return doppel_error_errno(error, "emptying memory at 0x%" G_GINT64_MODIFIER "x", hole->argument[0]);
-    }
+    if (hole->result < 0 && !retry_hole(twin->process, hole, error))
+      return FALSE;
   }
   return TRUE;
 }
 
 static gboolean
-write_runs(MirrorProcess *process, const MirrorDelta *delta, GError **error)
+is_touched(const MirrorMapping *area, const MirrorDelta *delta)
+{
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    if (overlaps(run->address, run->address + run->length, area->start, area->end))
+      return TRUE;
+  }
+  return FALSE;
+}
+
+/* Shared memory that must not be written is the one kind that a tracer cannot write either. */
+static gboolean
+protect_shared(MirrorTwin *twin, const MirrorDelta *delta, gboolean open, GError **error)
+{
+  for (guint i = 0; i < twin->layout->areas->len; i++) {
+    const MirrorMapping *area = &g_array_index(twin->layout->areas, MirrorMapping, i);
+    const guint64 arguments[6] = {area->start, area->end - area->start,
+                                  open ? PROT_READ | PROT_WRITE : area->prot};
+    gint64 result;
+    if (area->kind == MIRROR_MAP_SHARED && !(area->prot & PROT_WRITE) && is_touched(area, delta) &&
+        !call(twin->process, SYS_mprotect, arguments, &result, "protecting", area, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean
+write_runs(MirrorTwin *twin, const MirrorDelta *delta, GError **error)
 {
   guint64 at = 0;
+  if (!protect_shared(twin, delta, TRUE, error))
+    return FALSE;
   for (guint i = 0; i < delta->runs->len; i++) {
     const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
     if (run->kind != MIRROR_RUN_DATA)
       continue;
-    if (!mirror_memory_write(process, run->address, delta->data->data + at, run->length, error))
+    if (!mirror_memory_write(twin->process, run->address, delta->data->data + at, run->length, error))
       return FALSE;
     at += run->length;
   }
-  return write_holes(process, delta, error);
+  return write_holes(twin, delta, error) && protect_shared(twin, delta, FALSE, error);
 }
 
 /* ---- apply: threads ---- */
@@ -433,8 +526,8 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
   for (guint i = 0; plan.steps && i < plan.steps->len; i++)
     if (!take_step(process, &g_array_index(plan.steps, MirrorStep, i), error))
       return FALSE;
-  if (!write_runs(process, delta, error) || !apply_sections(twin, delta, &plan, error) ||
-      (plan.layout && !mirror_layout_renew(twin->process, &twin->layout, error)))
+  if ((plan.layout && !mirror_layout_renew(process, &twin->layout, error)) ||
+      !write_runs(twin, delta, error) || !apply_sections(twin, delta, &plan, error))
     return FALSE;
   agree(twin, delta);
   /* Both sides are equal now: what was written to make them so is no change. The process has stood still

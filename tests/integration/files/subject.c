@@ -254,6 +254,33 @@ operation_turns(void)
   say("shared", get("shared"));
 }
 
+static int
+look_inside(void)
+{
+  printf("block lists: %s", list("again"));
+  return printf("; finds %s\n", get("again/file")) < 0;
+}
+
+/* The same name, another directory. */
+static void
+operation_again(void)
+{
+  for (int i = 0; i < 3; i++) {
+    char name[32];
+    mkdir("again", 0755);
+    snprintf(name, sizeof name, "again/file-%d", i);
+    create(name, "x");
+    create("again/file", name);
+    block(look_inside);
+    block(look_inside);
+    unlink(name);
+    unlink("again/file");
+    rmdir("again");
+    if (i == 1)
+      block(look_inside);
+  }
+}
+
 /* ---- open descriptors ---- */
 
 static int kept, reader;
@@ -553,7 +580,7 @@ static const struct {
     {"open", operation_open},       {"temporary", operation_temporary}, {"directory", operation_directory},
     {"big", operation_big},         {"mapped", operation_mapped},       {"conflict", operation_conflict},
     {"full", operation_full},       {"mounts", operation_mounts},       {"links", operation_links},
-    {"child", operation_child},
+    {"child", operation_child},     {"again", operation_again},
 };
 
 int

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/io.h"
 #include "mirror/twin.h"
 
@@ -167,7 +168,7 @@ test_every_call(gconstpointer data)
   /* Here both live in one PID namespace; a sandbox gives the mirror the primary's id. */
   mirror->own_pid = mirror_thread_leader(mirror)->own_tid = primary->own_pid;
   g_autoptr(MirrorTwin) device = mirror_twin_new(primary, TRUE, track, &error);
-  if (g_error_matches(error, g_quark_from_string("doppel-error-quark"), 5)) {
+  if (g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_UNSUPPORTED)) {
     g_test_skip(error->message);
     kill(primary->pid, SIGKILL);
     kill(mirror->pid, SIGKILL);
