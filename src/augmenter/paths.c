@@ -107,12 +107,6 @@ paths_notes(Paths *paths)
   return paths->notes;
 }
 
-void
-paths_forget(Paths *paths, const char *path)
-{
-  g_hash_table_remove(paths->known, path);
-}
-
 gboolean
 paths_are_worn(const Paths *paths)
 {

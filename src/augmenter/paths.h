@@ -18,8 +18,9 @@ GPtrArray *paths_mountpoints(Paths *paths);
 /* What people should know about the clone's files so far, of strings, owned by `paths`. */
 const GPtrArray *paths_notes(Paths *paths);
 
-/* The program itself and its interpreter, before the mirror exists. May wait for the device. */
-gboolean paths_prepare_program(Paths *paths, const char *program, GError **error);
+/* The program itself, its interpreter and its working directory, before the mirror exists. May wait for the
+ * device. */
+gboolean paths_prepare_program(Paths *paths, const char *program, const char *directory, GError **error);
 /* The files of a delta that is about to be applied: mappings, descriptors, working directory. May wait for
  * the device. */
 gboolean paths_prepare_delta(Paths *paths, const MirrorDelta *delta, GError **error);
@@ -39,8 +40,9 @@ PathsVerdict paths_judge(Paths *paths, pid_t tid, const SyscallRow *row,
 /* A call on a descriptor that is no pin goes on natively: it may change a file. */
 void paths_note_descriptor_call(Paths *paths, const SyscallRow *row);
 
-/* The device made a socket's name or the like for the block: what is at the path is to be asked anew. */
-void paths_forget(Paths *paths, const char *path);
+/* A call was made by the device, and succeeded: bind(2) may have made a name. */
+void paths_note_forwarded(Paths *paths, pid_t tid, const SyscallRow *row,
+                          const guint64 arguments[SYSCALL_ARGS]);
 
 /* Answers of the device. FALSE with an error where they make no sense. */
 gboolean paths_message(Paths *paths, const EngineMessage *message, gboolean *handled, GError **error);

@@ -58,8 +58,11 @@ need_file(Paths *paths, const char *path, GError **error)
 }
 
 gboolean
-paths_prepare_program(Paths *paths, const char *program, GError **error)
+paths_prepare_program(Paths *paths, const char *program, const char *directory, GError **error)
 {
+  g_auto(PathsPlace) start = {0};
+  if (*directory == '/' && !need(paths, directory, FRESH_LOOK, &start, error))
+    return FALSE;
   g_autofree char *path = g_strdup(program);
   for (guint depth = 0; path && *path == '/' && depth < INTERPRETERS_MAX; depth++) {
     g_auto(PathsPlace) place = {0};
@@ -120,6 +123,23 @@ section_now(const Paths *paths, const MirrorDelta *delta, guint32 kind)
   return agreed ? mirror_state_get(agreed, kind, 0) : NULL;
 }
 
+/* Nothing has changed here since a block ended, so nothing on the way has to be looked at. */
+static gboolean
+is_right(const Paths *paths, const char *path)
+{
+  const KnownPath *known = known_find(paths, path);
+  return known && known->fresh == FRESH_WHOLE;
+}
+
+static gboolean
+prepare_directory(Paths *paths, const MirrorDelta *delta, GError **error)
+{
+  const MirrorSection *misc = mirror_delta_section(delta, MIRROR_SECTION_MISC, 0);
+  g_autofree char *directory = misc && misc->bytes ? mirror_state_directory(misc->bytes) : NULL;
+  g_auto(PathsPlace) place = {0};
+  return !directory || *directory != '/' || need(paths, directory, FRESH_LOOK, &place, error);
+}
+
 /* Everything that is mapped or open has to be right again for each block: the device may have written to it.
  */
 gboolean
@@ -135,7 +155,7 @@ paths_prepare_delta(Paths *paths, const MirrorDelta *delta, GError **error)
   gpointer path;
   g_hash_table_iter_init(&iter, paths->held_open);
   while (g_hash_table_iter_next(&iter, &path, NULL))
-    if (!need_file(paths, path, error))
+    if (!is_right(paths, path) && !need_file(paths, path, error))
       return FALSE;
-  return TRUE;
+  return prepare_directory(paths, delta, error);
 }

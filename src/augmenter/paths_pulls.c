@@ -8,7 +8,13 @@
 #include "base/error.h"
 #include "replica/path.h"
 
-enum { AHEAD = 8 /* parts on their way, of 256 KiB at most */, GRANT = 4, PULLS_MAX = 16, TRIES = 5 };
+enum {
+  AHEAD = 8 /* parts on their way, of 256 KiB at most */,
+  GRANT = 4,
+  PULLS_MAX = 16,
+  TRIES = 5,
+  NOTES_MAX = 64
+};
 
 typedef struct {
   char *path, *rest;
@@ -17,6 +23,7 @@ typedef struct {
   ReplicaPull *pull;
   guint taken; /* since the last grant */
   guint tries;
+  gboolean replaces;   /* another version of the file */
   ReplicaFacts parent; /* its directory before, whose times a pull that fails has changed */
   int parent_depth;
 } PathsPull;
@@ -71,6 +78,8 @@ begin(Paths *paths, PathsPull *pull, GError **error)
 {
   g_autofree char *parent = replica_path_parent(pull->rest);
   guint flags = g_hash_table_contains(paths->held_open, pull->path) ? REPLICA_PULL_IN_PLACE : 0;
+  struct stat former;
+  pull->replaces = layers_look(paths, pull->path, &former) && S_ISREG(former.st_mode) && former.st_size > 0;
   replica_facts_clear(&pull->parent);
   pull->parent_depth = replica_baseline_depth(pull->layer->replica, parent);
   replica_facts_read(pull->layer->replica->merged, parent, 0, NULL, &pull->parent);
@@ -132,6 +141,9 @@ note_pulled(Paths *paths, const PathsPull *pull, const ReplicaFacts *facts)
   replica_facts_copy(&known->facts, facts);
   known->failure = 0;
   known->fresh = FRESH_WHOLE;
+  if (pull->replaces && paths->notes->len < NOTES_MAX)
+    g_ptr_array_add(paths->notes,
+                    g_strdup_printf("%s is another version there: the device's is used", pull->path));
 }
 
 /* It cannot be had: whoever waits for it will be told so. */

@@ -173,6 +173,8 @@ augmenter_forwarded(Augmenter *augmenter, const Doppel__Engine__Forwarded *messa
     /* A broken pipe kills who writes to it, unless it asked otherwise; the device spared the primary. */
     if (value == -EPIPE && (held->row->flags & SYSCALL_OUTPUT))
       syscall(SYS_tgkill, held->child ? held->tid : augmenter->process->pid, held->tid, SIGPIPE);
+    if (value >= 0)
+      paths_note_forwarded(augmenter->paths, held->tid, held->row, held->arguments);
     augmenter_answer(augmenter, held, value);
     return;
   }

@@ -186,9 +186,10 @@ augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start,
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a program that cannot be started");
   if (!enter(augmenter, start, error))
     return FALSE;
+  g_autofree char *directory = g_strndup((const char *)start->directory.data, start->directory.len);
   augmenter->paths = paths_new(augmenter, start, error);
   if (!augmenter->paths || !augmenter_tell_started(augmenter, error) ||
-      !paths_prepare_program(augmenter->paths, start->path, error))
+      !paths_prepare_program(augmenter->paths, start->path, directory, error))
     return FALSE;
   pid_t pid = spawn(augmenter, start, error);
   if (pid < 0)

@@ -51,8 +51,10 @@ device_expected_tell(const char *clone, const char *program, DeviceTold *told)
     if ((*at != '+' && *at != '-') || !is_path(at + 1))
       break;
     const DeviceTelling *telling = device_told_read(told, at + 1, *at == '+', TRUE, &news);
-    if (telling && news)
+    if (telling && news) {
       g_ptr_array_add(tellings, (gpointer)telling);
+      ((DeviceTelling *)telling)->expected = *at;
+    }
   }
   return tellings;
 }
@@ -66,15 +68,18 @@ device_expected_keep(const char *clone, const char *program, const DeviceTold *t
   g_autofree char *path = file_of(clone, program);
   g_autofree char *directory = g_path_get_dirname(path);
   guint count = 0;
+  gboolean news = FALSE;
   for (guint i = 0;
        i < all->len && count < DEVICE_EXPECTED_MAX && text->len < BYTES_MAX - REPLICA_PATH_MAX - 2; i++) {
     const DeviceTelling *telling = all->pdata[i];
     if (!telling->asked)
       continue;
-    g_string_append_c(text, telling->content ? '+' : '-');
+    char kind = telling->content ? '+' : '-';
+    news |= telling->expected != kind;
+    g_string_append_c(text, kind);
     g_string_append_len(text, telling->path, strlen(telling->path) + 1);
     count++;
   }
-  if (count && g_mkdir_with_parents(directory, 0700) == 0)
+  if (news && g_mkdir_with_parents(directory, 0700) == 0)
     g_file_set_contents_full(path, text->str, text->len, G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL);
 }

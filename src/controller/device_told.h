@@ -14,6 +14,7 @@ typedef struct {
   gint64 read_ns;   /* replica_now_ns() before it was read */
   gboolean content; /* told with the hash of its content, where it is a file */
   gboolean asked;   /* on the way to a path that was asked about, and not only listed */
+  char expected;    /* how a former run knew it (device_expected.h): '+', '-', or 0 for not at all */
 } DeviceTelling;
 
 typedef struct DeviceTold DeviceTold;

@@ -362,6 +362,16 @@ check(gint64 result, const char *what, GError **error)
   return doppel_error_errno(error, "%s", what);
 }
 
+char *
+mirror_state_directory(GBytes *bytes)
+{
+  gsize length;
+  const guint8 *data = g_bytes_get_data(bytes, &length);
+  return length > sizeof(MiscHead)
+             ? g_strndup((const char *)data + sizeof(MiscHead), length - sizeof(MiscHead))
+             : NULL;
+}
+
 gboolean
 mirror_state_apply_misc(MirrorProcess *process, GBytes *bytes, GError **error)
 {

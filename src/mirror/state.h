@@ -53,6 +53,8 @@ gboolean mirror_state_quiet_rseq(MirrorProcess *process, GError **error);
 
 /* Applying sections. Each treats the bytes as hostile and changes only what differs from what the process
  * has. */
+/* The working directory that a MISC section names; NULL where it makes no sense. */
+char *mirror_state_directory(GBytes *bytes);
 gboolean mirror_state_apply_misc(MirrorProcess *process, GBytes *bytes, GError **error);
 /* On the mirror only those limits that a program would notice there: not the device's on memory and time. */
 gboolean mirror_state_apply_limits(MirrorProcess *process, GBytes *bytes, GError **error);

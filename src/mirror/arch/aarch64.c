@@ -1,15 +1,16 @@
 #include "mirror/arch/arch.h"
 
 #include <asm/hwcap.h>
-#include <asm/ptrace.h>
 #include <elf.h>
 #include <linux/audit.h>
-#include <linux/ptrace.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
+
+/* Behind glibc's header, whose names it would take otherwise. */
+#include <asm/ptrace.h>
 
 #include "base/error.h"
 
