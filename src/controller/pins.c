@@ -99,6 +99,10 @@ break_off(Controller *controller, MirrorThread *thread, gint64 *value, GError **
     }
     if (stop.kind == MIRROR_STOP_SIGNAL && !signals_forward(controller, thread, error))
       return FALSE;
+    /* It had just come back, and the interrupt overtook the trap that says so. */
+    if (stop.kind == MIRROR_STOP_NONE && mirror_trap_waits(thread) &&
+        !mirror_thread_resume(thread, PTRACE_CONT, error))
+      return FALSE;
   }
   return mirror_call_finish(thread, value, error);
 }

@@ -372,8 +372,8 @@ leave_call(MirrorThread *thread, GError **error)
 }
 
 /* An interrupt can overtake a breakpoint that has just fired: its trap waits as a signal. */
-static gboolean
-trap_waits(MirrorThread *thread)
+gboolean
+mirror_trap_waits(MirrorThread *thread)
 {
   siginfo_t infos[16];
   struct __ptrace_peeksiginfo_args arguments = {.nr = G_N_ELEMENTS(infos)};
@@ -404,7 +404,7 @@ freeze_stop(MirrorProcess *process, const MirrorStop *stop, MirrorStopSeen seen,
   case MIRROR_STOP_FORK:
     return leave_call(thread, error);
   case MIRROR_STOP_NONE:
-    return !trap_waits(thread) || mirror_thread_resume(thread, PTRACE_CONT, error);
+    return !mirror_trap_waits(thread) || mirror_thread_resume(thread, PTRACE_CONT, error);
   default:
     if (seen)
       seen(stop, user);

@@ -127,6 +127,9 @@ gboolean mirror_thread_resume(MirrorThread *thread, int request, GError **error)
 typedef void (*MirrorStopSeen)(const MirrorStop *stop, void *user);
 gboolean mirror_process_freeze(MirrorProcess *process, MirrorStopSeen seen, void *user, GError **error);
 
+/* Whether a stopped thread has a trap of ours still to report: an interrupt can overtake it. */
+gboolean mirror_trap_waits(MirrorThread *thread);
+
 ArchRegisters *mirror_thread_registers(MirrorThread *thread, GError **error); /* NULL when it died */
 static inline void
 mirror_thread_registers_changed(MirrorThread *thread)
