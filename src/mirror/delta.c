@@ -1,11 +1,18 @@
 #include "mirror/delta.h"
 
 #include <string.h>
-#include <zstd.h>
 
 #include "base/error.h"
+#include "wire/compress.h"
 
-enum { PIECE_BYTES = 1 << 20, PAGE = 4096, COMPRESS_LEVEL = 1, COMPRESS_LEAST = 256 };
+enum {
+  PIECE_BYTES = 1 << 20,
+  PAGE = 4096,
+  COMPRESS_LEVEL = 1,
+  COMPRESS_SMALL = 64 << 10,
+  COMPRESS_LEVEL_SMALL = -1,
+  COMPRESS_LEAST = 256
+};
 #define SECTION_BYTES_MAX (16u << 20)
 #define RUNS_MAX          (1u << 22)
 
@@ -39,6 +46,14 @@ mirror_delta_section(const MirrorDelta *delta, guint32 kind, guint32 id)
       return section;
   }
   return NULL;
+}
+
+/* zstd's contexts cost more to make than most deltas to pack. All of the engine is one thread. */
+static WireCodec *
+codec(void)
+{
+  static WireCodec *only;
+  return only ? only : (only = wire_codec_new());
 }
 
 /* ---- sending ---- */
@@ -79,8 +94,10 @@ pack_data(Doppel__Engine__DeltaPiece *piece, const guint8 *data, gsize length, g
   piece->data.len = length;
   if (!compress || length < COMPRESS_LEAST)
     return;
-  gsize packed = ZSTD_compress(room, room_size, data, length, COMPRESS_LEVEL);
-  if (ZSTD_isError(packed) || packed >= length)
+  /* Of little the time to pack it counts more than the bytes that it saves. */
+  int level = length <= COMPRESS_SMALL ? COMPRESS_LEVEL_SMALL : COMPRESS_LEVEL;
+  gsize packed = wire_codec_pack(codec(), data, length, level, room, room_size);
+  if (!packed)
     return;
   piece->data.data = room;
   piece->data.len = packed;
@@ -92,7 +109,7 @@ gboolean
 mirror_delta_send(const MirrorDelta *delta, gboolean compress, MirrorPieceSend send, void *user,
                   GError **error)
 {
-  gsize room_size = compress && delta->data->len >= COMPRESS_LEAST ? ZSTD_compressBound(PIECE_BYTES) : 0;
+  gsize room_size = compress ? MIN(PIECE_BYTES, delta->data->len) : 0;
   g_autofree guint8 *room = g_malloc(room_size);
   guint run = 0;
   guint64 run_done = 0;
@@ -184,9 +201,8 @@ mirror_delta_receive(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece
   guint at = delta->data->len;
   g_byte_array_set_size(delta->data, at + wanted);
   if (piece->has_data_length) {
-    gsize got = ZSTD_decompress(delta->data->data + at, wanted, piece->data.data, piece->data.len);
-    if (ZSTD_isError(got) || got != wanted)
-      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "compressed memory that does not unpack");
+    if (!wire_codec_unpack(codec(), piece->data.data, piece->data.len, delta->data->data + at, wanted, error))
+      return FALSE;
   } else if (wanted)
     memcpy(delta->data->data + at, piece->data.data, wanted);
   *complete = piece->last;

@@ -80,6 +80,14 @@ what_counts(const MirrorFile *file, const char *text)
   return line ? line : text;
 }
 
+/* What is neither a file nor a directory is a pin, whoever opened it. */
+static gboolean
+depends_on_origin(const MirrorFile *file)
+{
+  guint32 type = file->device_mode & S_IFMT;
+  return file->kind == MIRROR_FILE_REPLICA || !type || type == S_IFREG || type == S_IFDIR;
+}
+
 static gboolean
 as_it_was(MirrorProcess *process, const Known *known, MirrorFileInherited inherited, void *user)
 {
@@ -87,7 +95,7 @@ as_it_was(MirrorProcess *process, const Known *known, MirrorFileInherited inheri
   const MirrorFile *file = known->file;
   if (!read_text(known->info, text) || strcmp(what_counts(file, text), what_counts(file, known->text)) != 0)
     return FALSE;
-  if (inherited && inherited(file->number, user) != known->inherited)
+  if (inherited && depends_on_origin(file) && inherited(file->number, user) != known->inherited)
     return FALSE;
   return file->kind != MIRROR_FILE_REPLICA ||
          (read_link(process, file->number, link) && strcmp(link, known->link) == 0);

@@ -114,12 +114,16 @@ typedef struct {
   guint64 soft, hard;
 } Limit;
 
+/* Those that a program would notice in the mirror: the others are asked of the device, or are not for the
+ * clone to obey. */
+static const int noticed[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_STACK, RLIMIT_CORE};
+
 /* What only the process itself can be asked. The questions stay in its scratch, one behind the other, so that
  * each kind of asking is a stretch of them, and the answers that are more than a number stand right behind:
  * one read fetches all. */
 enum {
   ASK_LIMITS, /* the device's are the truth: the mirror is not asked */
-  ASK_ACTIONS = ASK_LIMITS + RLIM_NLIMITS,
+  ASK_ACTIONS = ASK_LIMITS + G_N_ELEMENTS(noticed),
   ASK_UMASK = ASK_ACTIONS + SIGNAL_COUNT,
   ASK_BRK, /* from here on what the mirror may have changed without a word to the Augmenter */
   ASK_CHILDREN,
@@ -136,7 +140,7 @@ typedef struct {
   guint64 tid_address, robust_head, robust_length;
   char name[NAME_BYTES];
   KernelAction actions[SIGNAL_COUNT];
-  Limit limits[RLIM_NLIMITS];
+  Limit limits[G_N_ELEMENTS(noticed)];
 } Answers;
 
 G_STATIC_ASSERT(ASK_UMASK * sizeof(MirrorCall) + sizeof(Answers) <= MIRROR_SCRATCH_KEPT);
@@ -167,9 +171,9 @@ put_questions(MirrorProcess *process, GError **error)
     return TRUE;
   if (!read_umask(process, &process->umask_asked, error))
     return FALSE;
-  for (guint64 resource = 0; resource < RLIM_NLIMITS; resource++)
-    calls[ASK_LIMITS + resource] = (MirrorCall){
-        SYS_prlimit64, {0, resource, 0, at + offsetof(Answers, limits) + resource * sizeof(Limit)}};
+  for (guint i = 0; i < G_N_ELEMENTS(noticed); i++)
+    calls[ASK_LIMITS + i] =
+        (MirrorCall){SYS_prlimit64, {0, noticed[i], 0, at + offsetof(Answers, limits) + i * sizeof(Limit)}};
   for (guint64 signal = 1; signal <= SIGNAL_COUNT; signal++)
     calls[ASK_ACTIONS + signal - 1] =
         (MirrorCall){SYS_rt_sigaction,
@@ -334,13 +338,12 @@ mirror_state_quiet_rseq(MirrorProcess *process, GError **error)
 gboolean
 mirror_state_apply_limits(MirrorProcess *process, GBytes *bytes, GError **error)
 {
-  static const int noticed[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_STACK, RLIMIT_CORE};
   gsize length;
   const Limit *limits = g_bytes_get_data(bytes, &length);
-  if (length != RLIM_NLIMITS * sizeof *limits)
+  if (length != G_N_ELEMENTS(noticed) * sizeof *limits)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "resource limits of a wrong length");
   for (gsize i = 0; i < G_N_ELEMENTS(noticed); i++) {
-    const Limit *wanted = &limits[noticed[i]];
+    const Limit *wanted = &limits[i];
     struct rlimit limit, now;
     if (prlimit(process->pid, noticed[i], NULL, &now) < 0)
       continue;

@@ -11,7 +11,7 @@ typedef enum {
   MIRROR_SECTION_MISC,       /* brk, umask, working directory */
   MIRROR_SECTION_SIGNALS,    /* 64 kernel sigactions */
   MIRROR_SECTION_FILES,      /* mirror_files_pack() */
-  MIRROR_SECTION_LIMITS,     /* resource limits, in the order of their numbers */
+  MIRROR_SECTION_LIMITS,     /* those resource limits that a program would notice in the mirror */
   MIRROR_SECTION_REGISTERS,  /* per thread, id is its own tid */
   MIRROR_SECTION_EXTENDED,   /* per thread */
   MIRROR_SECTION_THREAD,     /* per thread: mask, alternate stack, robust list, tid address, name */

@@ -470,6 +470,13 @@ entry_there(const MirrorMapping *area, guint64 entry)
   return (entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) && !((entry & ENTRY_FILE) && file_pages_are_clean(area));
 }
 
+/* A page that is the file's, and one of zeros, are not the same. */
+static gboolean
+file_pages_differ(const MirrorMapping *area)
+{
+  return area->kind != MIRROR_MAP_ANONYMOUS && area->kind != MIRROR_MAP_STACK;
+}
+
 static gboolean
 page_changed(MirrorTracker *tracker, const MirrorMapping *area, guint64 address, guint64 entry,
              gboolean fresh, GArray *runs, GError **error)
@@ -479,8 +486,12 @@ page_changed(MirrorTracker *tracker, const MirrorMapping *area, guint64 address,
   if (tracker->track == MIRROR_TRACK_SOFT_DIRTY)
     changed = (entry & ENTRY_SOFT_DIRTY) || !present;
   else if (there) {
+    gboolean known = g_hash_table_contains(tracker->hashes, &address);
     if (!hash_changed(tracker, address, &changed, error))
       return FALSE;
+    /* Only read: what was nothing is zeros. */
+    if (!known && !file_pages_differ(area) && is_blank(tracker, address))
+      changed = FALSE;
   } else
     changed = g_hash_table_contains(tracker->hashes, &address);
   if ((changed || fresh) && (there || area->kind != MIRROR_MAP_SHARED_FILE))

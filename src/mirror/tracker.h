@@ -1,10 +1,14 @@
 /* What a process has written since a moment: dirty-page tracking. Three ways to know, behind one interface;
  * the caller sees the same answer from each, only at another price:
  *
- *  pagemap     a write-protecting userfaultfd in asynchronous mode and PAGEMAP_SCAN (Linux 6.7;
- * admin-guide/mm/pagemap.rst) soft-dirty  the bit of that name, where the kernel has it compiled in
- * (admin-guide/mm/soft-dirty.rst) hash        a 128-bit hash of every page that is present: reads everything,
- * needs nothing */
+ * - pagemap: a write-protecting userfaultfd in asynchronous mode and PAGEMAP_SCAN (Linux 6.7;
+ *   admin-guide/mm/pagemap.rst)
+ * - soft-dirty: the bit of that name, where the kernel has it compiled in (admin-guide/mm/soft-dirty.rst)
+ * - hash: a 128-bit hash of every page that is present: reads everything, needs nothing
+ *
+ * One thing only the last of them sees: a page of a mapped file, or of shared memory, that was not written
+ * since the last call and is then let go by madvise(2) (MADV_DONTNEED, MADV_REMOVE). The kernel keeps a mark
+ * in its place that says clean. */
 #pragma once
 
 #include "mirror/layout.h"
