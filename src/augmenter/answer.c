@@ -42,6 +42,8 @@ augmenter_answer(Augmenter *augmenter, HeldCall *call, gint64 value)
     response.error = (gint32)value;
   else
     response.val = value;
+  if (value == MIRROR_CALL_INTERRUPTED)
+    g_hash_table_add(augmenter->sent_back, GINT_TO_POINTER(call->tid));
   respond(augmenter, call, &response);
 }
 

@@ -81,8 +81,7 @@ on_threads(Augmenter *augmenter, const Doppel__Engine__Threads *threads, GError 
                                threads->error ? threads->error : "no thread could be made on the device",
                                error);
   g_array_append_vals(augmenter->reserved, threads->thread, threads->n_thread);
-  augmenter_retry_held(augmenter, error);
-  return TRUE;
+  return augmenter_retry_held(augmenter, error);
 }
 
 static gboolean
@@ -109,12 +108,7 @@ on_block(Augmenter *augmenter, const Doppel__Engine__Block *block, GError **erro
 static gboolean
 on_files(Augmenter *augmenter, GError **error)
 {
-  GError *why = NULL;
-  augmenter_retry_held(augmenter, &why);
-  if (!why)
-    return augmenter_block_settle(augmenter, error);
-  g_propagate_error(error, why);
-  return FALSE;
+  return augmenter_retry_held(augmenter, error) && augmenter_block_settle(augmenter, error);
 }
 
 static gboolean
@@ -141,7 +135,7 @@ on_message(Augmenter *augmenter, const EngineMessage *message, GError **error)
   case DOPPEL__ENGINE__MESSAGE__KIND_THREADS:
     return on_threads(augmenter, message->threads, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_COMMIT:
-    return augmenter->paths && paths_commit(augmenter->paths, error);
+    return augmenter_commit(augmenter, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_DROP:
   case DOPPEL__ENGINE__MESSAGE__KIND_BYE:
     augmenter->over = TRUE;
@@ -284,6 +278,7 @@ clear(Augmenter *augmenter)
   g_array_unref(augmenter->signals);
   g_array_unref(augmenter->early);
   g_array_unref(augmenter->end_signals);
+  g_hash_table_unref(augmenter->sent_back);
   g_array_unref(augmenter->reserved);
   g_free(augmenter->end_reason);
   io_close(&augmenter->listener);
@@ -311,11 +306,14 @@ augmenter_session(Link *link, const AugmenterSession *session)
       .signals = g_array_new(FALSE, FALSE, sizeof(QueuedSignal)),
       .early = g_array_new(FALSE, FALSE, sizeof(QueuedSignal)),
       .end_signals = g_array_new(FALSE, FALSE, sizeof(QueuedSignal)),
+      .sent_back = g_hash_table_new(NULL, NULL),
       .reserved = g_array_new(FALSE, FALSE, sizeof(pid_t)),
   };
   g_autoptr(GError) error = NULL;
-  while (!augmenter.over && turn(&augmenter, &error))
-    ;
+  /* What came with the handshake is there already: nothing would wake us for it. */
+  gboolean going = drain_link(&augmenter, &error);
+  while (going && !augmenter.over)
+    going = turn(&augmenter, &error);
   if (error && link_state(link) != LINK_DEAD)
     fail(&augmenter, error->message);
   clear(&augmenter);

@@ -60,8 +60,9 @@ typedef struct Augmenter {
   int listener; /* seccomp notifications */
   int children; /* signalfd for SIGCHLD */
   MirrorPhase phase;
-  gboolean noticed; /* in this block: a system call was notified, a signal came, or a thread */
-  gboolean over;    /* the session is to end */
+  gboolean uncommitted; /* a block was sent home, and the device has not said yet that it took it */
+  gboolean noticed;     /* in this block: a system call was notified, a signal came, or a thread */
+  gboolean over;        /* the session is to end */
   guint notes_told;
   gboolean check; /* a digest of the mirror goes home with each block */
 
@@ -72,7 +73,7 @@ typedef struct Augmenter {
   gboolean primary_has_children;
   MirrorDelta *incoming;
   gboolean incoming_complete;
-  gint64 apply_ns, started_ns;
+  gint64 apply_ns, started_ns, ended_ns, captured_ns; /* ns: how long; CLOCK_MONOTONIC */
   Doppel__Engine__How how;
   gint32 end_status;
   char *end_reason;
@@ -87,9 +88,12 @@ typedef struct Augmenter {
   GArray *early;   /* QueuedSignal that wait in the program as the block begins */
   GArray *signals; /* QueuedSignal that were sent to the mirror and not yet delivered */
   guint signals_seen;
-  GArray *reserved; /* pid_t: ids for new threads */
-  gboolean asked_threads, creating;
-  pid_t creating_id;
+  GHashTable *sent_back; /* pid_t: their calls were broken off on the device, and answered so */
+  GArray *reserved;      /* pid_t: ids for new threads */
+  gboolean asked_threads;
+  pid_t creator,
+      creating_id; /* the thread that is inside a call that makes a task (0: none); the task's id */
+  gboolean creating_thread;
   pid_t next_child_id;
   Paths *paths;
   GQueue *postponed; /* EngineMessage that came while an answer about files was waited for */
@@ -117,7 +121,19 @@ gboolean augmenter_tell_started(Augmenter *augmenter, GError **error); /* augmen
 gboolean augmenter_notified(Augmenter *augmenter, GError **error); /* reads and routes one notification */
 gboolean augmenter_route(Augmenter *augmenter, HeldCall *call, GError **error);
 void augmenter_forwarded(Augmenter *augmenter, const Doppel__Engine__Forwarded *message);
-void augmenter_retry_held(Augmenter *augmenter, GError **error);
+gboolean augmenter_retry_held(Augmenter *augmenter, GError **error);
+/* The thread is not, or no longer, inside a call that makes a task: it has made it, or failed. TRUE where it
+ * was the one that was known to be. */
+gboolean augmenter_creation_over(Augmenter *augmenter, pid_t tid, gboolean born);
+
+/* ---- interrupted.c: signals that interrupt system calls ---- */
+/* At a signal: sees to it that a call which was notified, and not begun, is made again after the signal. TRUE
+ * where that changed the registers. */
+gboolean augmenter_call_again(Augmenter *augmenter, pid_t tid, ArchRegisters *registers);
+/* The device is to break off the call, where it makes it. */
+gboolean augmenter_cancel(Augmenter *augmenter, HeldCall *call, GError **error);
+/* What waitpid(2) tells of a task that is none of the mirror's threads. */
+gboolean augmenter_child(Augmenter *augmenter, pid_t tid, int status, GError **error);
 
 /* ---- answer.c: answering seccomp ---- */
 void augmenter_continue(Augmenter *augmenter, HeldCall *call);
@@ -139,6 +155,8 @@ GPtrArray *augmenter_output_take(Augmenter *augmenter); /* Doppel__Engine__Outpu
 void pin_output_free(PinOutput *output);
 
 /* ---- block.c: beginning and end ---- */
+/* The device has taken the last block's result. */
+gboolean augmenter_commit(Augmenter *augmenter, GError **error);
 gboolean augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, GError **error);
 /* The block is over, for this reason. Freezes, waits for what is out, sends the result when all is in. Takes
  * no ownership. */

@@ -53,6 +53,25 @@ note_pins(Augmenter *augmenter)
   }
 }
 
+/* Blocks mostly return to where the last one did. A breakpoint in a debug register is no part of the program
+ * and may stay; one in its text may not. */
+static gboolean
+set_return(Augmenter *augmenter, guint64 address, GError **error)
+{
+  if (augmenter->return_address && augmenter->return_address != address &&
+      !mirror_breakpoint_remove(augmenter->process, augmenter->return_address, error))
+    return FALSE;
+  augmenter->return_address = address;
+  return !address || mirror_breakpoint_add(augmenter->process, address, TRUE, error);
+}
+
+gboolean
+augmenter_commit(Augmenter *augmenter, GError **error)
+{
+  augmenter->uncommitted = FALSE;
+  return !augmenter->paths || paths_commit(augmenter->paths, error);
+}
+
 gboolean
 augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, GError **error)
 {
@@ -61,6 +80,9 @@ augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, 
       block->block != augmenter->block + 1)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a block at a wrong moment");
   gint64 start = clock_now_ns();
+  /* The device goes on from the last block: it has taken it. */
+  if (augmenter->uncommitted && !augmenter_commit(augmenter, error))
+    return FALSE;
   if (!paths_stale(augmenter->paths, block->n_stale, block->stale, error) ||
       !paths_prepare_delta(augmenter->paths, augmenter->incoming, error) ||
       !mirror_twin_apply(augmenter->twin, augmenter->incoming, &begun, error))
@@ -71,7 +93,6 @@ augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, 
   augmenter->block = block->block;
   augmenter->block_thread = block->thread;
   augmenter->entry_sp = block->entry_sp;
-  augmenter->return_address = block->return_address;
   augmenter->primary_has_children = block->children;
   g_array_set_size(augmenter->bufferable, 0);
   for (gsize i = 0; i < block->n_bufferable; i++)
@@ -81,8 +102,7 @@ augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, 
   if (!mirror_thread_find_own(augmenter->process, augmenter->block_thread))
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a block of a thread %d that does not exist",
                             block->thread);
-  if (augmenter->return_address &&
-      !mirror_breakpoint_add(augmenter->process, augmenter->return_address, TRUE, error))
+  if (!set_return(augmenter, block->return_address, error))
     return FALSE;
   if (!put_early_signals(augmenter, error))
     return FALSE;
@@ -98,16 +118,9 @@ augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, 
 static gboolean
 cancel_forwarded(Augmenter *augmenter, GError **error)
 {
-  for (guint i = 0; i < augmenter->held->len; i++) {
-    HeldCall *call = augmenter->held->pdata[i];
-    if (call->state != CALL_FORWARDED || call->cancelled)
-      continue;
-    Doppel__Engine__CancelForward cancel = DOPPEL__ENGINE__CANCEL_FORWARD__INIT;
-    cancel.id = call->id;
-    call->cancelled = TRUE;
-    if (!ENGINE_SEND(augmenter->link, CANCEL_FORWARD, cancel_forward, &cancel, error))
+  for (guint i = 0; i < augmenter->held->len; i++)
+    if (!augmenter_cancel(augmenter, augmenter->held->pdata[i], error))
       return FALSE;
-  }
   return TRUE;
 }
 
@@ -140,6 +153,7 @@ augmenter_block_end(Augmenter *augmenter, Doppel__Engine__How how, gint32 status
   if (augmenter->phase != MIRROR_RUNNING)
     return TRUE;
   augmenter->phase = MIRROR_ENDING;
+  augmenter->ended_ns = clock_now_ns();
   augmenter->how = how;
   augmenter->end_status = status;
   g_free(augmenter->end_reason);
@@ -171,7 +185,11 @@ has_children(Augmenter *augmenter)
 static gboolean
 send_piece(Doppel__Engine__DeltaPiece *piece, void *user, GError **error)
 {
-  return ENGINE_SEND(((Augmenter *)user)->link, DELTA, delta, piece, error);
+  EngineMessage message = {PROTOBUF_C_MESSAGE_INIT(&doppel__engine__message__descriptor),
+                           DOPPEL__ENGINE__MESSAGE__KIND_DELTA,
+                           {.delta = piece}};
+  /* The end of the block comes right behind the last one. */
+  return (piece->last ? engine_queue : engine_send)(((Augmenter *)user)->link, &message, error);
 }
 
 static gboolean
@@ -186,6 +204,7 @@ send_memory(Augmenter *augmenter, GError **error)
   g_autoptr(MirrorDelta) delta = mirror_twin_capture(augmenter->twin, files, error);
   if (delta && augmenter->twin->children)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "a child process outlives the block");
+  augmenter->captured_ns = clock_now_ns();
   return delta && mirror_delta_send(delta, !augmenter_is_local(augmenter), send_piece, augmenter, error);
 }
 
@@ -219,7 +238,7 @@ restore_senders(Augmenter *augmenter, GArray *pending)
 }
 
 static gboolean
-send_end(Augmenter *augmenter, GArray *pending, gboolean file_changes, gint64 capture_ns, GError **error)
+send_end(Augmenter *augmenter, GArray *pending, gboolean file_changes, GError **error)
 {
   g_autoptr(GPtrArray) signals = g_ptr_array_new_with_free_func(g_free);
   g_autoptr(GPtrArray) outputs = g_ptr_array_new_with_free_func(g_free);
@@ -252,8 +271,10 @@ send_end(Augmenter *augmenter, GArray *pending, gboolean file_changes, gint64 ca
   end.n_pending = signals->len;
   end.pending = (Doppel__Engine__Signal **)signals->pdata;
   end.apply_ns = augmenter->apply_ns;
-  end.run_ns = clock_now_ns() - augmenter->started_ns - capture_ns;
-  end.capture_ns = capture_ns;
+  end.run_ns = augmenter->ended_ns - augmenter->started_ns;
+  end.capture_ns = augmenter->captured_ns - augmenter->ended_ns;
+  end.has_send_ns = TRUE;
+  end.send_ns = clock_now_ns() - augmenter->captured_ns;
   end.n_unused = augmenter->reserved->len;
   end.unused = (gint32 *)(void *)augmenter->reserved->data;
   end.file_changes = file_changes;
@@ -286,11 +307,15 @@ static gboolean
 finish(Augmenter *augmenter, GError **error)
 {
   g_autoptr(GArray) pending = g_array_new(FALSE, FALSE, sizeof(MirrorSignal));
-  gint64 start = clock_now_ns();
+  augmenter->captured_ns = augmenter->ended_ns;
   gboolean file_changes = FALSE;
   if (!mirror_process_freeze(augmenter->process, seen_while_freezing, augmenter, error))
     return FALSE;
-  if (augmenter->return_address &&
+  /* All stand: what was not born will not be. */
+  augmenter_creation_over(augmenter, augmenter->creator,
+                          mirror_thread_find_own(augmenter->process, augmenter->creating_id) != NULL);
+  const MirrorBreakpoint *at_return = mirror_breakpoint_find(augmenter->process, augmenter->return_address);
+  if (at_return && at_return->slot < 0 &&
       !mirror_breakpoint_remove(augmenter->process, augmenter->return_address, error))
     return FALSE;
   if (augmenter->how == DOPPEL__ENGINE__HOW__EXITED && has_children(augmenter))
@@ -301,7 +326,7 @@ finish(Augmenter *augmenter, GError **error)
     restore_senders(augmenter, pending);
   }
   return paths_send_changes(augmenter->paths, &file_changes, error) &&
-         send_end(augmenter, pending, file_changes, clock_now_ns() - start, error);
+         send_end(augmenter, pending, file_changes, error);
 }
 
 gboolean
@@ -330,5 +355,6 @@ augmenter_block_settle(Augmenter *augmenter, GError **error)
   }
   augmenter->phase = MIRROR_READY;
   augmenter->asked_threads = FALSE;
+  augmenter->uncommitted = TRUE;
   return TRUE;
 }

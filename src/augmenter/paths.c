@@ -122,6 +122,7 @@ paths_busy(const Paths *paths)
 gboolean
 paths_stale(Paths *paths, gsize count, Doppel__Engine__Told *const *stale, GError **error)
 {
+  paths->prepared &= count == 0;
   for (gsize i = 0; i < count; i++)
     if (!known_tell(paths, NULL, stale[i], NULL, error))
       return FALSE;

@@ -37,8 +37,14 @@ typedef enum {
 PathsVerdict paths_judge(Paths *paths, pid_t tid, const SyscallRow *row,
                          const guint64 arguments[SYSCALL_ARGS], char **path, char **reason);
 
-/* A call on a descriptor that is no pin goes on natively: it may change a file. */
-void paths_note_descriptor_call(Paths *paths, const SyscallRow *row);
+/* For a call on a descriptor that is no pin: NATIVE or DONE. It may change a file. */
+PathsVerdict paths_judge_descriptor(Paths *paths, pid_t tid, const SyscallRow *row,
+                                    const guint64 arguments[SYSCALL_ARGS]);
+
+/* For a call on a pin that may name a socket by a path: NATIVE where the device can make it; WAIT, or CUT
+ * with the reason. */
+PathsVerdict paths_judge_socket(Paths *paths, pid_t tid, const SyscallRow *row,
+                                const guint64 arguments[SYSCALL_ARGS], char **reason);
 
 /* A call was made by the device, and succeeded: bind(2) may have made a name. */
 void paths_note_forwarded(Paths *paths, pid_t tid, const SyscallRow *row,

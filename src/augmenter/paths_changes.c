@@ -21,12 +21,15 @@ suspects_note_layout(Paths *paths, const MirrorLayout *layout)
 }
 
 /* Calls on descriptors that are open for reading, and yet change something. */
-void
-paths_note_descriptor_call(Paths *paths, const SyscallRow *row)
+PathsVerdict
+paths_judge_descriptor(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS])
 {
   static const int numbers[] = {SYS_fchmod, SYS_fchown, SYS_fsetxattr, SYS_fremovexattr};
   for (gsize i = 0; i < G_N_ELEMENTS(numbers); i++)
     paths->dirty |= row->nr == numbers[i];
+  gboolean answered =
+      row->nr == SYS_fstat && stat_answer_descriptor(paths, tid, row, arguments, (int)arguments[0]);
+  return answered ? PATHS_DONE : PATHS_NATIVE;
 }
 
 static GHashTable *
@@ -78,10 +81,12 @@ gboolean
 paths_send_changes(Paths *paths, gboolean *changed, GError **error)
 {
   *changed = FALSE;
-  g_autoptr(MirrorLayout) layout = mirror_layout_read(paths->augmenter->process, error);
-  if (!layout)
+  MirrorTwin *twin = paths->augmenter->twin;
+  /* But for a program that has ended, it has just been captured. */
+  if (paths->augmenter->how == DOPPEL__ENGINE__HOW__EXITED &&
+      !mirror_layout_renew(paths->augmenter->process, &twin->layout, error))
     return FALSE;
-  suspects_note_layout(paths, layout);
+  suspects_note_layout(paths, twin->layout);
   if (!paths->dirty && !g_hash_table_size(paths->shared))
     return TRUE;
   for (guint i = 0; i < paths->layers->len; i++)

@@ -233,8 +233,11 @@ fresh_bring(Paths *paths, const char *path, Freshness need, const PathsAsk *ask,
     return PATHS_NATIVE;
   bringing.layer = layer_of(paths, path, &bringing.rest);
   /* A place that is the real thing, seen as it is. */
-  if (!bringing.layer && is_local(&bringing))
+  gboolean real = !bringing.layer && is_local(&bringing);
+  if (real && (bringing.known || !paths->augmenter->sandbox->one_id))
     return PATHS_NATIVE;
+  if (real) /* whose it is only the device can say */
+    return question_path(paths, path, ask, reason);
   PathsVerdict verdict = PATHS_NATIVE;
   if (!bringing.known || bringing.known->fresh < own_need)
     verdict = bring_itself(&bringing);

@@ -5,16 +5,13 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "augmenter/paths_private.h"
 #include "mirror/files.h"
-#include "replica/path.h"
 
 enum {
   INTERPRETERS_MAX = 5,
@@ -249,6 +246,9 @@ judge_path(const Judging *judging, guint index, PathsPlace *place)
   case NAMED_PIN:
     return cut(judging, "a path", "below a directory that only the device has open");
   case NAMED_DESCRIPTOR: /* it is open: what it was when it was opened counts */
+    if (stat_answer_descriptor(judging->paths, judging->tid, judging->row, judging->arguments,
+                               (int)judging->arguments[0]))
+      return PATHS_DONE;
     if (!path || !(use & (SYSCALL_PATH_RUNS | SYSCALL_PATH_CHANGES)))
       return PATHS_NATIVE;
     break;
@@ -302,23 +302,4 @@ paths_judge(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 argume
   paths_place_clear(&places[0]);
   paths_place_clear(&places[1]);
   return PATHS_NATIVE;
-}
-
-/* The device told that nothing was there. Now it is to be asked again. */
-void
-paths_note_forwarded(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS])
-{
-  const Judging judging = {.paths = paths, .tid = tid, .row = row, .arguments = arguments};
-  struct sockaddr_un address = {0};
-  if (row->nr != SYS_bind ||
-      !read_bytes(tid, arguments[1], &address, MIN((guint32)arguments[2], sizeof address - 1)) ||
-      address.sun_family != AF_UNIX || !*address.sun_path)
-    return;
-  g_autofree char *base = read_base(&judging, AT_FDCWD);
-  g_autofree char *path = g_canonicalize_filename(address.sun_path, base ? base : "/");
-  g_autofree char *parent = replica_path_parent(path);
-  KnownPath *directory = known_find(paths, *parent ? parent : "/");
-  if (directory)
-    directory->listed = FALSE;
-  g_hash_table_remove(paths->known, path);
 }

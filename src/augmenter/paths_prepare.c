@@ -140,11 +140,26 @@ prepare_directory(Paths *paths, const MirrorDelta *delta, GError **error)
   return !directory || *directory != '/' || need(paths, directory, FRESH_LOOK, &place, error);
 }
 
+/* The same is mapped and open as when all of it was found right; the device has told nothing new
+ * (paths_stale()); and the mirror has made no call on a path or a descriptor since, for these are all
+ * notified: the clone's files are what they were. */
+static gboolean
+still_prepared(const Paths *paths, const MirrorDelta *delta)
+{
+  return paths->prepared && !paths->augmenter->noticed &&
+         !mirror_delta_section(delta, MIRROR_SECTION_LAYOUT, 0) &&
+         !mirror_delta_section(delta, MIRROR_SECTION_FILES, 0) &&
+         !mirror_delta_section(delta, MIRROR_SECTION_MISC, 0);
+}
+
 /* Everything that is mapped or open has to be right again for each block: the device may have written to it.
  */
 gboolean
 paths_prepare_delta(Paths *paths, const MirrorDelta *delta, GError **error)
 {
+  if (still_prepared(paths, delta))
+    return TRUE;
+  paths->prepared = FALSE;
   GBytes *layout = section_now(paths, delta, MIRROR_SECTION_LAYOUT);
   GBytes *files = section_now(paths, delta, MIRROR_SECTION_FILES);
   g_hash_table_remove_all(paths->held_open);
@@ -157,5 +172,8 @@ paths_prepare_delta(Paths *paths, const MirrorDelta *delta, GError **error)
   while (g_hash_table_iter_next(&iter, &path, NULL))
     if (!is_right(paths, path) && !need_file(paths, path, error))
       return FALSE;
-  return prepare_directory(paths, delta, error);
+  if (!prepare_directory(paths, delta, error))
+    return FALSE;
+  paths->prepared = !paths->dirty && !g_hash_table_size(paths->shared);
+  return TRUE;
 }

@@ -57,10 +57,11 @@ struct Paths {
       *held_open;     /* paths that the mirror has open or mapped as a block begins: their inodes are kept */
   GHashTable *shared; /* paths that it has mapped to write through, then or at the block's end */
   guint64 next_id;
-  gboolean worn;  /* see paths_are_worn() */
-  gboolean dirty; /* the block may have changed files */
-  guint32 uid;    /* of the program */
-  GArray *groups; /* guint32: all of its groups */
+  gboolean worn;     /* see paths_are_worn() */
+  gboolean prepared; /* what is mapped and open was found right, and has stayed so */
+  gboolean dirty;    /* the block may have changed files */
+  guint32 uid;       /* of the program */
+  GArray *groups;    /* guint32: all of its groups */
   GPtrArray *notes;
 };
 
@@ -144,6 +145,10 @@ PathsVerdict walk_path(Paths *paths, pid_t tid, const char *path, gboolean follo
  * device. FALSE where it would not. */
 gboolean stat_answer(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
                      const PathsPlace *place);
+
+/* The same for a call on descriptor `fd`, which is no pin. */
+gboolean stat_answer_descriptor(Paths *paths, pid_t tid, const SyscallRow *row,
+                                const guint64 arguments[SYSCALL_ARGS], int fd);
 
 /* ---- paths_special.c ---- */
 

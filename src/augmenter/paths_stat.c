@@ -1,7 +1,9 @@
-/* What overlayfs says otherwise than the file system below: the number of links of a directory, which it
- * always gives as 1. */
+/* What the clone's stat(2) says otherwise than the device's: overlayfs gives every directory one link, and
+ * ids that do not exist in the sandbox show as the overflow id. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -15,14 +17,12 @@ typedef enum { STAT_NOT, STAT_PLAIN, STAT_EXTENDED } StatKind;
 static const struct {
   int number;
   StatKind kind;
-  guint result, mask, flags; /* argument indexes */
+  guint result, mask; /* argument indexes */
 } calls[] = {
 #ifdef SYS_stat
-    {SYS_stat, STAT_PLAIN, 1},
-    {SYS_lstat, STAT_PLAIN, 1},
+    {SYS_stat, STAT_PLAIN, 1},  {SYS_lstat, STAT_PLAIN, 1},
 #endif
-    {SYS_newfstatat, STAT_PLAIN, 2},
-    {SYS_statx, STAT_EXTENDED, 4, 3, 2},
+    {SYS_fstat, STAT_PLAIN, 1}, {SYS_newfstatat, STAT_PLAIN, 2}, {SYS_statx, STAT_EXTENDED, 4, 3},
 };
 
 static gboolean
@@ -52,8 +52,7 @@ may_reach(const Paths *paths, const char *path)
   for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
     g_autofree char *directory = g_strndup(path, at - path);
     const KnownPath *known = known_find(paths, directory);
-    if (!known || known->failure || known->odd_owner || known->facts.xattrs ||
-        !may_search(paths, &known->facts))
+    if (!known || known->failure || known->facts.xattrs || !may_search(paths, &known->facts))
       return FALSE;
   }
   return TRUE;
@@ -82,38 +81,95 @@ links_of(const Paths *paths, const PathsPlace *place, const KnownPath *known)
 {
   const char *rest;
   const PathsLayer *layer = layer_of(paths, place->path, &rest);
-  if (!layer || !layer_touched(layer, rest))
-    return layer ? known->facts.nlink : 0;
+  if (!layer || known->facts.type != REPLICA_DIRECTORY)
+    return place->own.st_nlink;
+  if (!layer_touched(layer, rest))
+    return known->facts.nlink;
   gboolean counts = place->own.st_nlink == 1 && known->facts.nlink > 1;
   gboolean complete = known->listed || augmenter_is_local(paths->augmenter);
-  return counts && complete ? count_links(paths, place->path[1] ? place->path + 1 : ".") : 0;
+  return counts && complete ? count_links(paths, place->path[1] ? place->path + 1 : ".")
+                            : place->own.st_nlink;
+}
+
+/* What is to be said instead. */
+typedef struct {
+  nlink_t links;
+  uid_t uid;
+  gid_t gid;
+} Corrected;
+
+static void
+correct_owner(const KnownPath *known, Corrected *corrected)
+{
+  enum { OVERFLOW_ID = 65534 };
+  if (known->odd_owner && corrected->uid == OVERFLOW_ID)
+    corrected->uid = known->facts.uid;
+  if (known->odd_owner && corrected->gid == OVERFLOW_ID)
+    corrected->gid = known->facts.gid;
+}
+
+static gboolean
+is_as(const Corrected *corrected, const struct stat *own)
+{
+  return corrected->links == own->st_nlink && corrected->uid == own->st_uid && corrected->gid == own->st_gid;
+}
+
+/* `directory` and `name`: where the Augmenter itself finds the thing. */
+static gboolean
+write_answer(pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS], int directory,
+             const char *name, int flags, const struct stat *own, const Corrected *corrected)
+{
+  for (gsize i = 0; i < G_N_ELEMENTS(calls); i++) {
+    if (calls[i].number != row->nr)
+      continue;
+    struct stat plain = *own;
+    struct statx extended;
+    plain.st_nlink = corrected->links;
+    plain.st_uid = corrected->uid;
+    plain.st_gid = corrected->gid;
+    if (calls[i].kind == STAT_PLAIN)
+      return write_bytes(tid, arguments[calls[i].result], &plain, sizeof plain);
+    if (statx(directory, name, flags, arguments[calls[i].mask], &extended) != 0)
+      return FALSE;
+    extended.stx_nlink = corrected->links;
+    extended.stx_uid = corrected->uid;
+    extended.stx_gid = corrected->gid;
+    return write_bytes(tid, arguments[calls[i].result], &extended, sizeof extended);
+  }
+  return FALSE;
 }
 
 gboolean
 stat_answer(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
             const PathsPlace *place)
 {
-  const KnownPath *known =
-      place->there && !place->special && S_ISDIR(place->own.st_mode) ? known_find(paths, place->path) : NULL;
-  if (!known || known->failure || known->facts.type != REPLICA_DIRECTORY || !may_reach(paths, place->path))
-    return FALSE;
-  nlink_t links = links_of(paths, place, known);
-  if (!links || links == place->own.st_nlink)
+  const KnownPath *known = place->there && !place->special ? known_find(paths, place->path) : NULL;
+  if (!known || known->failure || (!S_ISDIR(place->own.st_mode) && !known->odd_owner) ||
+      !may_reach(paths, place->path))
     return FALSE;
   const char *path = place->path[1] ? place->path + 1 : ".";
-  for (gsize i = 0; i < G_N_ELEMENTS(calls); i++) {
-    if (calls[i].number != row->nr)
-      continue;
-    struct stat plain = place->own;
-    struct statx extended;
-    guint flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
-    plain.st_nlink = links;
-    if (calls[i].kind == STAT_PLAIN)
-      return write_bytes(tid, arguments[calls[i].result], &plain, sizeof plain);
-    if (statx(paths->root, path, flags, arguments[calls[i].mask], &extended) != 0)
-      return FALSE;
-    extended.stx_nlink = links;
-    return write_bytes(tid, arguments[calls[i].result], &extended, sizeof extended);
-  }
-  return FALSE;
+  Corrected corrected = {links_of(paths, place, known), place->own.st_uid, place->own.st_gid};
+  correct_owner(known, &corrected);
+  return !is_as(&corrected, &place->own) &&
+         write_answer(tid, row, arguments, paths->root, path, AT_SYMLINK_NOFOLLOW, &place->own, &corrected);
+}
+
+gboolean
+stat_answer_descriptor(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
+                       int fd)
+{
+  char name[64], path[PATH_MAX];
+  struct stat own;
+  int proc = paths->augmenter->sandbox->proc_fd;
+  if (!paths->augmenter->sandbox->one_id)
+    return FALSE;
+  snprintf(name, sizeof name, "%d/fd/%d", tid, fd);
+  ssize_t length = readlinkat(proc, name, path, sizeof path - 1);
+  path[MAX(length, 0)] = '\0';
+  const KnownPath *known = length > 0 ? known_find(paths, path) : NULL;
+  if (!known || known->failure || !known->odd_owner || fstatat(proc, name, &own, 0) != 0)
+    return FALSE;
+  Corrected corrected = {own.st_nlink, own.st_uid, own.st_gid};
+  correct_owner(known, &corrected);
+  return !is_as(&corrected, &own) && write_answer(tid, row, arguments, proc, name, 0, &own, &corrected);
 }

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -201,16 +202,33 @@ count_pins(Augmenter *augmenter, HeldCall *held, guint *others)
   return pins;
 }
 
+/* Sockets have names in the file system. */
+static gboolean
+route_socket(Augmenter *augmenter, HeldCall *held, GError **error)
+{
+  g_autofree char *reason = NULL;
+  switch (paths_judge_socket(augmenter->paths, held->tid, held->row, held->arguments, &reason)) {
+  case PATHS_NATIVE:
+    return forward(augmenter, held, NULL, FALSE, error);
+  case PATHS_WAIT:
+    held->state = CALL_HELD;
+    return TRUE;
+  default:
+    return cut(augmenter, held, reason, error);
+  }
+}
+
 static gboolean
 route_descriptor(Augmenter *augmenter, HeldCall *held, GError **error)
 {
   guint others, pins = count_pins(augmenter, held, &others);
   if (!pins || syscall_stays_on_placeholder(held->row, held->arguments)) {
-    paths_note_descriptor_call(augmenter->paths, held->row);
-    return go_on(augmenter, held);
+    return paths_judge_descriptor(augmenter->paths, held->tid, held->row, held->arguments) == PATHS_DONE
+               ? answer(augmenter, held, 0)
+               : go_on(augmenter, held);
   }
   if (!others)
-    return forward(augmenter, held, NULL, FALSE, error);
+    return route_socket(augmenter, held, error);
   /* Between a thing of the device and one of the clone: these calls may always say that they cannot, and
    * their callers then read and write. */
   if (held->row->nr == SYS_copy_file_range ||
@@ -292,8 +310,10 @@ static gboolean
 route_fork(Augmenter *augmenter, HeldCall *held, GError **error)
 {
   gboolean thread = (clone_flags(held) & CLONE_THREAD) != 0;
-  if (augmenter->creating) {
+  if (augmenter->creator) {
     held->state = CALL_HELD;
+    /* Should its call have failed, this is how we hear of it; it goes on otherwise. */
+    ptrace(PTRACE_INTERRUPT, augmenter->creator, 0, 0);
     return TRUE;
   }
   if (thread && !held->child && !augmenter->reserved->len) {
@@ -309,8 +329,21 @@ route_fork(Augmenter *augmenter, HeldCall *held, GError **error)
   if (!sandbox_next_pid(augmenter->sandbox, id, error))
     return FALSE;
   augmenter->creating_id = id;
-  augmenter->creating = !held->child;
+  augmenter->creating_thread = thread;
+  augmenter->creator = held->child ? 0 : held->tid;
   return go_on(augmenter, held);
+}
+
+/* A signal that comes while the kernel makes the task sends the caller back to call again. */
+gboolean
+augmenter_creation_over(Augmenter *augmenter, pid_t tid, gboolean born)
+{
+  if (!augmenter->creator || augmenter->creator != tid)
+    return FALSE;
+  if (!born && augmenter->creating_thread)
+    g_array_prepend_val(augmenter->reserved, augmenter->creating_id);
+  augmenter->creator = 0;
+  return TRUE;
 }
 
 static gboolean
@@ -529,6 +562,7 @@ augmenter_notified(Augmenter *augmenter, GError **error)
                : doppel_error_errno(error, "receiving a system call of the mirror");
   HeldCall *held = g_new0(HeldCall, 1);
   augmenter->noticed = TRUE;
+  g_hash_table_remove(augmenter->sent_back, GINT_TO_POINTER((pid_t)notification.pid));
   held->notification = notification.id;
   held->tid = notification.pid;
   held->child = !mirror_thread_find(augmenter->process, notification.pid);
@@ -539,10 +573,11 @@ augmenter_notified(Augmenter *augmenter, GError **error)
   /* The block is over: who is still on the way waits as if it had not called yet. */
   if (augmenter->phase != MIRROR_RUNNING)
     return held->child ? augmenter_route(augmenter, held, error) : TRUE;
-  return augmenter_route(augmenter, held, error);
+  gboolean failed = augmenter_creation_over(augmenter, held->tid, FALSE);
+  return augmenter_route(augmenter, held, error) && (!failed || augmenter_retry_held(augmenter, error));
 }
 
-void
+gboolean
 augmenter_retry_held(Augmenter *augmenter, GError **error)
 {
   g_autoptr(GPtrArray) waiting = g_ptr_array_new();
@@ -551,5 +586,6 @@ augmenter_retry_held(Augmenter *augmenter, GError **error)
       g_ptr_array_add(waiting, augmenter->held->pdata[i]);
   for (guint i = 0; i < waiting->len && augmenter->phase == MIRROR_RUNNING; i++)
     if (!augmenter_route(augmenter, waiting->pdata[i], error))
-      return;
+      return FALSE;
+  return TRUE;
 }

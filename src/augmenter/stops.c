@@ -42,12 +42,7 @@ augmenter_signal(Augmenter *augmenter, const Doppel__Engine__Signal *signal, GEr
   /* Calls that wait on the device are broken off there, so that the signal finds the program here. */
   for (guint i = 0; i < augmenter->held->len; i++) {
     HeldCall *call = augmenter->held->pdata[i];
-    if (call->state != CALL_FORWARDED || call->cancelled || !(call->row->flags & SYSCALL_BLOCKS))
-      continue;
-    Doppel__Engine__CancelForward cancel = DOPPEL__ENGINE__CANCEL_FORWARD__INIT;
-    cancel.id = call->id;
-    call->cancelled = TRUE;
-    if (!ENGINE_SEND(augmenter->link, CANCEL_FORWARD, cancel_forward, &cancel, error))
+    if (call->row && call->row->flags & SYSCALL_BLOCKS && !augmenter_cancel(augmenter, call, error))
       return FALSE;
   }
   return TRUE;
@@ -134,8 +129,11 @@ on_signal(Augmenter *augmenter, MirrorThread *thread, GError **error)
 {
   restore_info(augmenter, thread);
   SignalEffect effect = signal_effect(augmenter->process, thread->stop_signal);
-  if (effect == EFFECT_NONE || effect == EFFECT_HANDLER)
+  if (effect == EFFECT_NONE || effect == EFFECT_HANDLER) {
+    ArchRegisters *registers = mirror_thread_registers(thread, NULL);
+    thread->registers_changed |= registers && augmenter_call_again(augmenter, thread->tid, registers);
     return mirror_thread_resume(thread, PTRACE_CONT, error);
+  }
   /* It would die or stop: that is to happen to the primary, with all that the block did until now. */
   g_autofree char *reason =
       g_strdup_printf("signal %d (%s)", thread->stop_signal, strsignal(thread->stop_signal));
@@ -153,24 +151,18 @@ static gboolean
 on_new_thread(Augmenter *augmenter, const MirrorStop *stop, GError **error)
 {
   MirrorThread *born = mirror_thread_add(augmenter->process, stop->child);
-  augmenter->creating = FALSE;
+  augmenter_creation_over(augmenter, stop->thread->tid, TRUE);
   if (born && born->own_tid != augmenter->creating_id)
     return augmenter_block_end(augmenter, DOPPEL__ENGINE__HOW__ABORTED, 0,
                                "a new thread could not get the id that the device keeps for it", error);
-  if (!mirror_thread_resume(stop->thread, PTRACE_CONT, error))
-    return FALSE;
-  augmenter_retry_held(augmenter, error);
-  return TRUE;
+  return mirror_thread_resume(stop->thread, PTRACE_CONT, error) && augmenter_retry_held(augmenter, error);
 }
 
 static gboolean
 on_fork(Augmenter *augmenter, const MirrorStop *stop, GError **error)
 {
-  augmenter->creating = FALSE;
-  if (!mirror_thread_resume(stop->thread, PTRACE_CONT, error))
-    return FALSE;
-  augmenter_retry_held(augmenter, error);
-  return TRUE;
+  augmenter_creation_over(augmenter, stop->thread->tid, TRUE);
+  return mirror_thread_resume(stop->thread, PTRACE_CONT, error) && augmenter_retry_held(augmenter, error);
 }
 
 /* Whether a task that the kernel attached for us is a thread of the mirror, and not a child. */
@@ -197,12 +189,9 @@ on_breakpoint(Augmenter *augmenter, MirrorThread *thread, GError **error)
 static gboolean
 on_gone(Augmenter *augmenter, MirrorThread *thread, pid_t tid, int status, GError **error)
 {
-  if (thread && tid != augmenter->process->pid) {
-    mirror_thread_remove(thread);
-    return TRUE;
-  }
-  if (thread)
+  if (tid == augmenter->process->pid)
     return doppel_error_set(error, DOPPEL_ERROR_GONE, "the mirror was killed (wait status 0x%x)", status);
+  mirror_thread_remove(thread);
   return TRUE;
 }
 
@@ -210,10 +199,11 @@ static gboolean
 on_stop(Augmenter *augmenter, const MirrorStop *stop, GError **error)
 {
   MirrorThread *thread = stop->thread;
+  gboolean makes = stop->kind == MIRROR_STOP_NEW_THREAD || stop->kind == MIRROR_STOP_FORK;
   if (augmenter->phase != MIRROR_RUNNING) {
     /* The block is over: it stays where it stopped, unless that is inside a call that made a thread. A signal
      * is the device's to deliver. */
-    if (stop->kind == MIRROR_STOP_NEW_THREAD || stop->kind == MIRROR_STOP_FORK) {
+    if (makes) {
       ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0);
       return mirror_thread_resume(thread, PTRACE_CONT, error);
     }
@@ -221,6 +211,9 @@ on_stop(Augmenter *augmenter, const MirrorStop *stop, GError **error)
       augmenter_keep_signal(augmenter, thread);
     return TRUE;
   }
+  if (!makes && augmenter_creation_over(augmenter, thread->tid, FALSE) &&
+      !augmenter_retry_held(augmenter, error))
+    return FALSE;
   switch (stop->kind) {
   case MIRROR_STOP_BREAKPOINT:
     return on_breakpoint(augmenter, thread, error);
@@ -241,7 +234,7 @@ gboolean
 augmenter_reap(Augmenter *augmenter, GError **error)
 {
   struct signalfd_siginfo drained[8];
-  while (read(augmenter->children, drained, sizeof drained) > 0)
+  while (read(augmenter->children, drained, sizeof drained) == sizeof drained)
     ;
   for (;;) {
     int status;
@@ -251,14 +244,14 @@ augmenter_reap(Augmenter *augmenter, GError **error)
     if (tid == augmenter->sandbox->init)
       return doppel_error_set(error, DOPPEL_ERROR_GONE, "the sandbox's init was killed");
     MirrorThread *known = mirror_thread_find(augmenter->process, tid);
-    if (!WIFSTOPPED(status)) {
-      if (!on_gone(augmenter, known, tid, status, error))
+    if (!known && !(WIFSTOPPED(status) && is_own_thread(augmenter, tid))) {
+      if (!augmenter_child(augmenter, tid, status, error))
         return FALSE;
       continue;
     }
-    /* Children are not traced: the filter that they inherit is enough to route their calls. */
-    if (!known && !is_own_thread(augmenter, tid)) {
-      ptrace(PTRACE_DETACH, tid, 0, 0);
+    if (!WIFSTOPPED(status)) {
+      if (!on_gone(augmenter, known, tid, status, error))
+        return FALSE;
       continue;
     }
     /* A thread's first stop can come before the word of its birth. */

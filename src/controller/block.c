@@ -18,6 +18,15 @@
 #define DELTA_BYTES_MAX (2ull << 30)
 enum { SLEEP_AFTER_MS = 2 };
 
+/* The time since the last mark was spent on this. */
+static void
+mark(Controller *controller, SplitPart part)
+{
+  gint64 now = clock_now_ns();
+  controller->split[part] = now - controller->mark_ns;
+  controller->mark_ns = now;
+}
+
 /* ---- sending ---- */
 
 static gboolean
@@ -68,13 +77,12 @@ send_block(Controller *controller, guint64 entry_sp, guint64 return_address, GEr
   if (!files || !pins_begin(controller, files) || !mirror_signals_take(controller->process, waiting, error))
     return FALSE;
   controller->block++;
-  gint64 start = clock_now_ns();
   if (!send_signals(controller, waiting, error))
     return FALSE;
   g_autoptr(MirrorDelta) delta = mirror_twin_capture(controller->twin, files, error);
   if (!delta)
     return FALSE;
-  controller->capture_ns = clock_now_ns() - start;
+  mark(controller, SPLIT_CAPTURE);
   if (!mirror_delta_send(delta, controller->augmenter == 0, send_piece, controller, error))
     return FALSE;
   note_bufferable(files, bufferable);
@@ -396,9 +404,11 @@ reintegrate(Controller *controller, GError **error)
   if (!take_signals(controller, &why))
     cannot_go_on(controller, why);
   signals_requeue(controller, MIN(end->signals_seen, controller->signals_sent->len));
+  /* The next block says it, too; sooner only where the clone has something to put in order meanwhile. */
   Doppel__Engine__Commit commit = DOPPEL__ENGINE__COMMIT__INIT;
   commit.block = controller->block;
-  ENGINE_SEND(controller->link, COMMIT, commit, &commit, NULL);
+  if (end->file_changes)
+    ENGINE_SEND(controller->link, COMMIT, commit, &commit, NULL);
   return TRUE;
 }
 
@@ -442,18 +452,34 @@ give_up(Controller *controller, Function *function, const GError *error)
   controller->rerunning = !pinlog_empty(controller->log);
 }
 
+/* What the clone says of its own time counts as far as it fits into the time that was waited. */
+static void
+note_split(Controller *controller, Function *function)
+{
+  const Doppel__Engine__BlockEnd *end = controller->end->block_end;
+  const guint64 told[] = {end->apply_ns, end->run_ns, end->capture_ns, end->send_ns};
+  gint64 *left = &controller->split[SPLIT_WIRE];
+  for (guint i = 0; i < G_N_ELEMENTS(told); i++) {
+    controller->split[SPLIT_CLONE_APPLY + i] = (gint64)MIN(told[i], (guint64)*left);
+    *left -= controller->split[SPLIT_CLONE_APPLY + i];
+  }
+  split_add(function, controller->split);
+}
+
 static void
 note_result(Controller *controller, Function *function)
 {
   const Doppel__Engine__BlockEnd *end = controller->end->block_end;
   const LinkCounters *counters = link_counters(controller->link);
-  gint64 took = clock_now_ns() - controller->block_start_ns;
+  mark(controller, SPLIT_APPLY);
+  gint64 took = controller->mark_ns - controller->block_start_ns;
   controller->sessions_failed = 0;
   if (end->how == DOPPEL__ENGINE__HOW__CUT)
     explain(controller, "%s: came home early: %s", function ? function->text : "the program",
             end->reason ? end->reason : "");
   if (!function)
     return;
+  note_split(controller, function);
   function->remote++;
   function->remote_ns += took;
   function->bytes_out += counters->bytes_sent - controller->bytes_out_before;
@@ -470,7 +496,7 @@ controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
                  Function *function)
 {
   g_autoptr(GError) error = NULL;
-  controller->block_start_ns = clock_now_ns();
+  controller->block_start_ns = controller->mark_ns = clock_now_ns();
   controller->block_thread = thread;
   controller->phase = BLOCK_RUNNING;
   pinlog_forget(controller->log);
@@ -479,8 +505,12 @@ controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
   if (done) {
     controller->bytes_out_before = link_counters(controller->link)->bytes_sent;
     controller->bytes_in_before = link_counters(controller->link)->bytes_received;
+    mark(controller, SPLIT_STOP);
+    done = send_block(controller, entry_sp, return_address, &error);
+    mark(controller, SPLIT_SEND);
   }
-  done = done && send_block(controller, entry_sp, return_address, &error) && wait_for_end(controller, &error);
+  done = done && wait_for_end(controller, &error);
+  mark(controller, SPLIT_WIRE);
   if (done && controller->end->block_end->how == DOPPEL__ENGINE__HOW__ABORTED)
     done =
         doppel_error_set(&error, DOPPEL_ERROR_ABORTED, "%s",

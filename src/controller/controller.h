@@ -11,6 +11,21 @@
 #include "mirror/symbols.h"
 #include "mirror/twin.h"
 
+/* ---- split.c: where the time of a block goes ---- */
+
+typedef enum {
+  SPLIT_STOP,        /* until all threads stand, and there is a session */
+  SPLIT_CAPTURE,     /* what changed here */
+  SPLIT_SEND,        /* packing, encryption, the socket, and a look at the files that the clone was told of */
+  SPLIT_CLONE_APPLY, /* these as the clone tells */
+  SPLIT_CLONE_RUN,
+  SPLIT_CLONE_CAPTURE,
+  SPLIT_CLONE_SEND,
+  SPLIT_WIRE,  /* what is left of the time that was waited: both ways, and being woken */
+  SPLIT_APPLY, /* reintegration */
+  SPLIT_PARTS,
+} SplitPart;
+
 /* ---- functions ---- */
 
 typedef struct {
@@ -23,6 +38,7 @@ typedef struct {
   guint64 calls, remote, local, cut, aborted;
   guint64 bytes_out, bytes_in;
   gint64 remote_ns, local_ns;
+  GArray *split;       /* gint64[SPLIT_PARTS], a block each; NULL: none yet */
   GHashTable *reasons; /* text → count */
   /* what auto decides from */
   gint64 last_local_ns, last_remote_ns;
@@ -101,9 +117,9 @@ typedef struct Controller {
   MirrorDelta *incoming;
   gboolean incoming_complete;
   EngineMessage *end;
-  guint end_output; /* how many of the end's outputs are written */
-  char *failure;    /* why the block cannot count */
-  gint64 stop_ns, capture_ns, send_ns;
+  guint end_output;                   /* how many of the end's outputs are written */
+  char *failure;                      /* why the block cannot count */
+  gint64 split[SPLIT_PARTS], mark_ns; /* ns; until when they are measured */
 
   gboolean rerunning; /* calls are answered from the log first */
 } Controller;
@@ -171,6 +187,11 @@ int rerun_request(
 gboolean decide_remote(Controller *controller, Function *function);
 void decide_learn_remote(Function *function, gint64 ns);
 void decide_learn_local(Controller *controller, Function *function, gint64 ns);
+
+/* ---- split.c ---- */
+void split_add(Function *function, const gint64 parts[SPLIT_PARTS]);
+void split_json(GString *json,
+                const Function *function); /* as a further member of an object: medians in microseconds */
 
 /* ---- stats.c ---- */
 void stats_write(Controller *controller);

@@ -15,6 +15,7 @@ function_free(Function *function)
   g_clear_pointer(&function->query, symbols_query_free);
   g_array_unref(function->addresses);
   g_hash_table_unref(function->reasons);
+  g_clear_pointer(&function->split, g_array_unref);
   g_free(function->text);
   g_free(function);
 }

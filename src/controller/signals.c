@@ -79,13 +79,15 @@ signals_own(Controller *controller)
   struct signalfd_siginfo infos[8];
   gboolean children = FALSE;
   ssize_t got;
-  while ((got = read(controller->signals, infos, sizeof infos)) > 0)
-    for (gsize i = 0; i < got / sizeof infos[0]; i++) {
+  do {
+    got = read(controller->signals, infos, sizeof infos);
+    for (gsize i = 0; got > 0 && i < got / sizeof infos[0]; i++) {
       int number = (int)infos[i].ssi_signo;
       if (number == SIGCHLD)
         children = TRUE;
       else if (infos[i].ssi_code <= 0)
         kill(controller->pid, number);
     }
+  } while (got == sizeof infos);
   return children;
 }

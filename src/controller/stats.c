@@ -56,10 +56,12 @@ function_json(GString *json, const Function *function)
   char remote[G_ASCII_DTOSTR_BUF_SIZE], local[G_ASCII_DTOSTR_BUF_SIZE];
   g_string_append_printf(json,
                          "},\"bytes_out\":%" G_GUINT64_FORMAT ",\"bytes_in\":%" G_GUINT64_FORMAT
-                         ",\"time_remote_s\":%s,\"time_local_s\":%s}",
+                         ",\"time_remote_s\":%s,\"time_local_s\":%s",
                          function->bytes_out, function->bytes_in,
                          g_ascii_formatd(remote, sizeof remote, "%.6f", function->remote_ns / 1e9),
                          g_ascii_formatd(local, sizeof local, "%.6f", function->local_ns / 1e9));
+  split_json(json, function);
+  g_string_append_c(json, '}');
 }
 
 static void

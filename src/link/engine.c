@@ -13,15 +13,28 @@ engine_message_free(EngineMessage *message)
     doppel__engine__message__free_unpacked(message, NULL);
 }
 
-gboolean
-engine_send(Link *link, const EngineMessage *message, GError **error)
+static gboolean
+hand_over(Link *link, const EngineMessage *message,
+          gboolean (*to)(Link *, guint32, const struct iovec *, guint, GError **), GError **error)
 {
   gsize length = doppel__engine__message__get_packed_size(message);
   guint8 small[4096];
   g_autofree guint8 *large = length > sizeof small ? g_malloc(length) : NULL;
   guint8 *room = large ? large : small;
   doppel__engine__message__pack(message, room);
-  return link_send(link, ENGINE_CHANNEL, &(struct iovec){room, length}, 1, error);
+  return to(link, ENGINE_CHANNEL, &(struct iovec){room, length}, 1, error);
+}
+
+gboolean
+engine_send(Link *link, const EngineMessage *message, GError **error)
+{
+  return hand_over(link, message, link_send, error);
+}
+
+gboolean
+engine_queue(Link *link, const EngineMessage *message, GError **error)
+{
+  return hand_over(link, message, link_queue, error);
 }
 
 EngineMessage *

@@ -15,6 +15,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(EngineMessage, engine_message_free)
 /* Sends the message whose kind and contents are given, as in ENGINE_SEND(link, FORWARDED, forwarded, &reply,
  * error). */
 gboolean engine_send(Link *link, const EngineMessage *message, GError **error);
+/* As link_queue(): more follows at once. */
+gboolean engine_queue(Link *link, const EngineMessage *message, GError **error);
 #define ENGINE_SEND(link, KIND, field, contents, error)                                                      \
   engine_send((link),                                                                                        \
               &(EngineMessage){PROTOBUF_C_MESSAGE_INIT(&doppel__engine__message__descriptor),                \

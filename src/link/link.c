@@ -259,7 +259,7 @@ make_room(Link *link, gsize length, GError **error)
 }
 
 gboolean
-link_send(Link *link, guint32 channel, const struct iovec *pieces, guint count, GError **error)
+link_queue(Link *link, guint32 channel, const struct iovec *pieces, guint count, GError **error)
 {
   gsize length = 0;
   for (guint i = 0; i < count; i++) {
@@ -275,6 +275,14 @@ link_send(Link *link, guint32 channel, const struct iovec *pieces, guint count, 
     return set_dead(link, error);
   link_outbox_add(&link->outbox, channel, pieces, count, length);
   link->counters.messages_sent++;
+  return TRUE;
+}
+
+gboolean
+link_send(Link *link, guint32 channel, const struct iovec *pieces, guint count, GError **error)
+{
+  if (!link_queue(link, channel, pieces, count, error))
+    return FALSE;
   link_transmit(link);
   return link->state != LINK_DEAD || set_dead(link, error);
 }

@@ -104,6 +104,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Link, link_free)
  * or too long (USAGE). */
 gboolean link_send(Link *link, guint32 channel, const struct iovec *pieces, guint count, GError **error);
 
+/* The same, but it waits for the next link_send() or link_work() to leave with what that sends: one record's
+ * and one wake-up's price for messages that the peer can only use together. */
+gboolean link_queue(Link *link, guint32 channel, const struct iovec *pieces, guint count, GError **error);
+
 /* Fills `fds` (room for LINK_POLL_MAX) with what to poll for and shortens *timeout_ms (-1: none) to the
  * link's next deadline. Number of entries. */
 guint link_prepare(Link *link, struct pollfd *fds, int *timeout_ms);

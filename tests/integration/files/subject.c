@@ -1,15 +1,17 @@
 /* Programs in one: `subject OPERATION DIRECTORY`. Everything that is to be off-loaded happens in block();
  * what is before, between and after is the device's. Says on stdout what it saw; the test compares that, and
  * DIRECTORY, with a run without doppel. */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -69,6 +71,25 @@ get(const char *name)
   room[length < 0 ? 0 : length] = '\0';
   close(fd);
   return room;
+}
+
+static void
+make_link(const char *target, const char *name)
+{
+  if (symlink(target, name) < 0)
+    printf("cannot link %s: %s\n", name, strerror(errno));
+}
+
+/* The same for several threads. */
+static const char *
+get_alone(const char *name)
+{
+  static __thread char text[4096];
+  int fd = open(name, O_RDONLY);
+  ssize_t length = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+  text[length < 0 ? 0 : length] = '\0';
+  close(fd);
+  return text;
 }
 
 static int
@@ -525,6 +546,274 @@ operation_mounts(void)
   say("two/file", get("two/file"));
 }
 
+/* ---- all kinds of paths ---- */
+
+static void
+try_path(int directory, const char *path, int flags)
+{
+  struct stat facts = {0};
+  char byte = '-', target[64] = "";
+  int found = fstatat(directory, path, &facts, flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0) < 0 ? errno : 0;
+  int fd = openat(directory, path, flags | O_RDONLY | O_NONBLOCK), opened = fd < 0 ? errno : 0;
+  if (fd >= 0 && S_ISREG(facts.st_mode))
+    (void)!read(fd, &byte, 1);
+  if (fd >= 0)
+    close(fd);
+  long length = readlinkat(directory, path, target, 8);
+  printf("%.40s %o: stat %d (%o), open %d, '%c', link %ld %s, access %d\n", path, flags, found, facts.st_mode,
+         opened, byte, length < 0 ? -errno : length, target,
+         faccessat(directory, path, X_OK, 0) < 0 ? errno : 0);
+}
+
+static int
+walk_about(void)
+{
+  static const char *const paths[] = {"plain",
+                                      "plain/",
+                                      "plain/x",
+                                      "./d/../plain",
+                                      "d",
+                                      "d/",
+                                      "d/.",
+                                      "d/..",
+                                      "d/../d/inside",
+                                      "to-plain",
+                                      "to-plain/",
+                                      "to-d",
+                                      "to-d/",
+                                      "to-d/inside",
+                                      "to-d/../plain",
+                                      "loop",
+                                      "loop/x",
+                                      "dangling",
+                                      "absolute",
+                                      "",
+                                      "nothing",
+                                      "nothing/x",
+                                      "closed/x",
+                                      "closed",
+                                      "/",
+                                      "/..",
+                                      "//",
+                                      "/../etc/passwd",
+                                      "chain-0",
+                                      "/dev/null",
+                                      "/dev/./null",
+                                      "/proc/self/fd/../cwd/plain",
+                                      "/proc/self/cwd/d/inside",
+                                      "/proc/self/root/etc/passwd",
+                                      "/dev/fd",
+                                      "/proc/self/exe",
+                                      "/proc/thread-self/cwd/plain",
+                                      "/sys/devices/system/cpu",
+                                      "/proc/cpuinfo",
+                                      "/sys/kernel",
+                                      "/dev",
+                                      "pipe"};
+  char longest[5000], name[300], through[64];
+  memset(longest, 'x', sizeof longest - 1);
+  longest[sizeof longest - 1] = '\0';
+  memset(name, 'n', sizeof name - 1);
+  name[sizeof name - 1] = '\0';
+  for (unsigned i = 0; i < sizeof paths / sizeof *paths; i++) {
+    try_path(AT_FDCWD, paths[i], 0);
+    try_path(AT_FDCWD, paths[i], O_NOFOLLOW);
+  }
+  try_path(AT_FDCWD, longest, 0);
+  try_path(AT_FDCWD, name, 0);
+  int d = open("d", O_PATH | O_DIRECTORY);
+  try_path(d, "inside", 0);
+  try_path(d, "../plain", 0);
+  try_path(d, "", 0);
+  try_path(99, "inside", 0);
+  try_path(open("plain", O_RDONLY), "inside", 0);
+  snprintf(through, sizeof through, "/proc/self/fd/%d/inside", d);
+  printf("through a descriptor: %s\n", get(through));
+  int locked = open("closed", O_PATH);
+  printf("closed directory: %d\n", openat(locked, "x", O_RDONLY) < 0 ? errno : 0);
+  printf("created through a link: %d\n", create("dangling", "made through it\n"));
+  printf("exclusively: %d\n", open("dangling", O_CREAT | O_EXCL | O_WRONLY, 0644) < 0 ? errno : 0);
+  printf("%s", get("nowhere-yet"));
+  for (int fd = 3; fd < 16; fd++)
+    close(fd);
+  return 0;
+}
+
+static void
+operation_walks(void)
+{
+  create("plain", "plain\n");
+  mkdir("d", 0755);
+  create("d/inside", "inside\n");
+  mkdir("closed", 0700);
+  create("closed/x", "x\n");
+  chmod("closed", 0);
+  mkfifo("pipe", 0644);
+  make_link("plain", "to-plain");
+  make_link("d", "to-d");
+  make_link("loop", "loop");
+  make_link("nowhere-yet", "dangling");
+  make_link("/etc/passwd", "absolute");
+  for (int i = 0; i < 45; i++) {
+    char from[32], to[32];
+    snprintf(from, sizeof from, "chain-%d", i);
+    snprintf(to, sizeof to, i < 38 ? "chain-%d" : "plain", i + 1);
+    make_link(to, from);
+  }
+  block(walk_about);
+  chmod("closed", 0700);
+}
+
+/* ---- more changes ---- */
+
+static int
+change_more(void)
+{
+  int bad = 0;
+  /* An unnamed file that gets a name. */
+  char through[64];
+  int fd = open(".", O_TMPFILE | O_WRONLY, 0600);
+  if (fd >= 0) {
+    bad |= write(fd, "named later\n", 12) != 12;
+    snprintf(through, sizeof through, "/proc/self/fd/%d", fd);
+    bad |= linkat(AT_FDCWD, through, AT_FDCWD, "unnamed", AT_SYMLINK_FOLLOW);
+    close(fd);
+  }
+  bad |= renameat2(AT_FDCWD, "left", AT_FDCWD, "right", RENAME_EXCHANGE);
+  bad |= mkdir("new", 0755) | create("new/a", "a") | rename("new", "newer") | create("newer/b", "b") |
+         rename("newer/a", "newer/c");
+  bad |= link("old", "old-too") | put("old-too", "by its new name\n", O_APPEND, 0);
+  bad |= rename("chain-a", "chain-b") | rename("chain-b", "chain-c") |
+         put("chain-c", "moved twice\n", O_APPEND, 0);
+  bad |= rename("swap-1", "swap-3") | rename("swap-2", "swap-1") | rename("swap-3", "swap-2");
+  bad |= unlink("gone") | create("gone", "another of the same name\n");
+  bad |= create("brief", "x") | unlink("brief");
+  /* By descriptors that are open for reading. */
+  int reading = open("by-descriptor", O_RDONLY);
+  struct timespec times[2] = {{1, 2}, {3, 4}};
+  bad |= fchmod(reading, 0604) | futimens(reading, times) | fsetxattr(reading, "user.doppel-test", "x", 1, 0);
+  close(reading);
+  fd = open("sparse", O_CREAT | O_RDWR, 0644);
+  bad |= pwrite(fd, "end", 3, 1 << 20) != 3;
+  bad |= fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096);
+  close(fd);
+  fd = open("sealed", O_RDWR);
+  char *bytes = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  close(fd);
+  memcpy(bytes, "MAPPED", 6);
+  munmap(bytes, 4096);
+  return bad | (rmdir("empty") != 0) | (rmdir("not-empty") == 0) | chdir("sub") |
+         create("../from-below", "below") | chdir("..");
+}
+
+static void
+operation_more(void)
+{
+  static const char *const files[] = {"left",   "right", "old",           "chain-a", "swap-1",
+                                      "swap-2", "gone",  "by-descriptor", "sealed"};
+  for (unsigned i = 0; i < sizeof files / sizeof *files; i++)
+    create(files[i], files[i]);
+  mkdir("empty", 0755);
+  mkdir("not-empty", 0755);
+  create("not-empty/file", "x");
+  mkdir("sub", 0755);
+  ino_t left = inode("left"), old = inode("old"), chain = inode("chain-a"), swap = inode("swap-1");
+  say_number("block", block(change_more));
+  say_number("exchanged", inode("right") == left);
+  say_number("linked", inode("old-too") == old && inode("old") == old);
+  say_number("moved", inode("chain-c") == chain);
+  say_number("swapped", inode("swap-2") == swap);
+  say("names", list("."));
+  say("old", get("old"));
+  say("sealed", get("sealed"));
+}
+
+/* ---- many threads ---- */
+
+static void *
+work_on_files(void *number)
+{
+  char directory[64], name[128];
+  snprintf(directory, sizeof directory, "thread-%ld", (long)number);
+  mkdir(directory, 0755);
+  for (int i = 0; i < 50; i++) {
+    snprintf(name, sizeof name, "%s/%d", directory, i);
+    create(name, name);
+    snprintf(name, sizeof name, "/usr/share/doc/nothing-%ld-%d", (long)number, i);
+    if (access(name, F_OK) == 0)
+      return number;
+    snprintf(name, sizeof name, "common/%d", i);
+    if (strcmp(get_alone(name), name) != 0)
+      return number;
+  }
+  return NULL;
+}
+
+static int
+run_threads(void)
+{
+  pthread_t threads[8];
+  long bad = 0;
+  void *result;
+  for (long i = 0; i < 8; i++)
+    bad |= pthread_create(&threads[i], NULL, work_on_files, (void *)(i + 1));
+  for (int i = 0; i < 8; i++)
+    bad |= pthread_join(threads[i], &result) | (result != NULL);
+  return (int)bad;
+}
+
+static void
+operation_threads(void)
+{
+  mkdir("common", 0755);
+  for (int i = 0; i < 50; i++) {
+    char name[64];
+    snprintf(name, sizeof name, "common/%d", i);
+    create(name, name);
+  }
+  say_number("block", block(run_threads));
+}
+
+/* ---- a socket's name ---- */
+
+static int
+make_socket(void)
+{
+  struct sockaddr_un address = {AF_UNIX, "socket"};
+  int before = access("socket", F_OK), fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  int bound = bind(fd, (struct sockaddr *)&address, sizeof address);
+  printf("before %d, bound %d, again %d\n", before, bound,
+         bind(fd, (struct sockaddr *)&address, sizeof address) < 0);
+  close(fd);
+  const char *is = get("socket");
+  int removed = unlink("socket");
+  return printf("the name was %s; removed %d; is %s\n", is, removed, get("socket")) < 0;
+}
+
+static int
+make_socket_elsewhere(void)
+{
+  struct sockaddr_un address = {AF_UNIX, ""};
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0), other = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (!getcwd(address.sun_path, sizeof address.sun_path - 8))
+    return errno;
+  strcat(address.sun_path, "/sock");
+  int bound =
+      access(address.sun_path, F_OK) | bind(fd, (struct sockaddr *)&address, sizeof address) | listen(fd, 1);
+  int connected = connect(other, (struct sockaddr *)&address, sizeof address);
+  close(fd);
+  close(other);
+  return printf("bound %d, connected %d, removed %d", bound, connected, unlink("sock"));
+}
+
+static void
+operation_socket(void)
+{
+  say_number("block", block(make_socket));
+  say_number("block", block(make_socket_elsewhere));
+  say("names", list("."));
+}
+
 /* ---- refusals ---- */
 
 static int
@@ -550,8 +839,9 @@ operation_links(void)
 static int
 run_child(void)
 {
-  char *const arguments[] = {
-      "sh", "-c", "echo from a child > child; cat input >> child; rm input; ./script >> child", NULL};
+  static char shell[] = "sh", option[] = "-c";
+  static char script[] = "echo from a child > child; cat input >> child; rm input; ./script >> child";
+  char *const arguments[] = {shell, option, script, NULL};
   pid_t child = fork();
   if (child == 0) {
     execv("/bin/sh", arguments);
@@ -580,7 +870,8 @@ static const struct {
     {"open", operation_open},       {"temporary", operation_temporary}, {"directory", operation_directory},
     {"big", operation_big},         {"mapped", operation_mapped},       {"conflict", operation_conflict},
     {"full", operation_full},       {"mounts", operation_mounts},       {"links", operation_links},
-    {"child", operation_child},     {"again", operation_again},
+    {"child", operation_child},     {"again", operation_again},         {"walks", operation_walks},
+    {"more", operation_more},       {"threads", operation_threads},     {"socket", operation_socket},
 };
 
 int

@@ -304,6 +304,80 @@ environment_after(void)
   (void)!system("env | grep -v -e TRIAL= -e ^_= | sort");
 }
 
+/* ---- a handler for the ends of children that lets calls be interrupted ---- */
+
+static volatile sig_atomic_t ends;
+
+static void
+count_end(int signal)
+{
+  (void)signal;
+  ends++;
+}
+
+static void
+crowd_before(void)
+{
+  struct sigaction action = {.sa_handler = count_end}; /* no SA_RESTART */
+  sigaction(SIGCHLD, &action, NULL);
+  (void)!pipe(toward);
+  int fd = open("crowd", O_WRONLY | O_CREAT, 0644);
+  (void)!write(fd, "words of the crowd\n", 19);
+  close(fd);
+}
+
+/* None of these calls waits for anything: a signal is no reason for them to fail. */
+static int
+crowd(int children)
+{
+  char text[32], path[4096];
+  for (int i = 0; i < children; i++) {
+    pid_t child = fork();
+    if (child == 0)
+      _exit(0);
+    int fd = open("crowd", O_RDONLY);
+    if (child < 0 || fd < 0 || read(fd, text, sizeof text) != 19 || access("crowd", R_OK) < 0 ||
+        !getcwd(path, sizeof path) || fcntl(fd, F_GETFL) < 0 || close(fd) < 0)
+      return errno;
+    while (waitpid(child, NULL, 0) < 0)
+      if (errno != EINTR)
+        return errno;
+  }
+  return 0;
+}
+
+static void
+crowd_inside(int round)
+{
+  int status = 0;
+  fflush(stdout);
+  printf("round %d: %s\n", round, strerror(crowd(20)));
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0)
+    _exit(crowd(20));
+  while (waitpid(child, &status, 0) < 0)
+    ;
+  printf("in a child: %s\n", strerror(WEXITSTATUS(status)));
+}
+
+/* This one waits, on the device, for what never comes. */
+static void
+woken_inside(int round)
+{
+  char byte;
+  int before = ends;
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    usleep(100000);
+    _exit(0);
+  }
+  ssize_t got = read(toward[0], &byte, 1);
+  printf("round %d: %zd %s, %d\n", round, got, strerror(errno), ends - before);
+  report(child);
+}
+
 const Case cases[] = {{"fork", NULL, fork_inside, NULL, NULL},
                       {"talk", NULL, talk_inside, NULL, NULL},
                       {"popen", NULL, popen_inside, NULL, NULL},
@@ -316,5 +390,7 @@ const Case cases[] = {{"fork", NULL, fork_inside, NULL, NULL},
                       {"deaths", deaths_before, deaths_inside, NULL, NULL},
                       {"self", self_before, self_inside, self_after, NULL},
                       {"limits", limits_before, limits_inside, limits_after, NULL},
+                      {"crowd", crowd_before, crowd_inside, NULL, NULL},
+                      {"woken", crowd_before, woken_inside, NULL, NULL},
                       {"environment", environment_before, environment_inside, environment_after, NULL},
                       {NULL}};
