@@ -22,7 +22,7 @@ _doppel()
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} i
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'run symbols doctor pair clones unpair help version' -- "$current"))
+        COMPREPLY=($(compgen -W 'run symbols doctor pair clones keep unpair help version' -- "$current"))
         return
     fi
     case $verb in
@@ -35,13 +35,13 @@ _doppel()
             # What follows the program is the program's.
             for ((i = 2; i < COMP_CWORD; i++)); do
                 case ${COMP_WORDS[i]} in
-                    -f | --function | -p | --place | -c | --clone | --resume-timeout | --track) ((i++)) ;;
+                    -f | --function | -p | --place | -c | --clone | --keep | --resume-timeout | --track) ((i++)) ;;
                     -- | -*) ;;
                     *) declare -F _command_offset >/dev/null && _command_offset "$i"; return ;;
                 esac
             done
             if [[ $current == -* ]]; then
-                COMPREPLY=($(compgen -W '-f --function --whole --place --clone --stats --explain --resume-timeout --track --check --help' -- "$current"))
+                COMPREPLY=($(compgen -W '-f --function --whole --place --clone --stats --explain --keep --resume-timeout --track --check --help' -- "$current"))
             else
                 COMPREPLY=($(compgen -c -f -- "$current"))
             fi
@@ -54,8 +54,15 @@ _doppel()
             fi
             ;;
         doctor | clones) COMPREPLY=($(compgen -W '--json --help' -- "$current")) ;;
+        keep)
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '--idle --stop --help' -- "$current"))
+            else
+                COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current"))
+            fi
+            ;;
         unpair) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current")) ;;
-        help) COMPREPLY=($(compgen -W 'run symbols doctor pair clones unpair' -- "$current")) ;;
+        help) COMPREPLY=($(compgen -W 'run symbols doctor pair clones keep unpair' -- "$current")) ;;
     esac
 }
 

@@ -1,6 +1,6 @@
 # Completion of doppel for fish.
 
-set -l verbs run symbols doctor pair clones unpair help version
+set -l verbs run symbols doctor pair clones keep unpair help version
 
 function __doppel_clones
     echo local
@@ -13,6 +13,7 @@ complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a symbols -d 'Li
 complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a doctor -d 'Try what this kernel and processor offer'
 complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a pair -d "Accept a clone host's invitation"
 complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a clones -d 'List the paired clones'
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a keep -d 'Keep a connection to a clone ready'
 complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a unpair -d 'Forget a clone'
 complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a help -d 'Show the help of a verb'
 complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a version -d 'Show the version'
@@ -23,11 +24,14 @@ complete -c doppel -n '__fish_seen_subcommand_from run' -l place -x -a 'auto dev
 complete -c doppel -n '__fish_seen_subcommand_from run' -l clone -x -a '(__doppel_clones)' -d 'Which clone'
 complete -c doppel -n '__fish_seen_subcommand_from run' -l stats -d 'Statistics at the end'
 complete -c doppel -n '__fish_seen_subcommand_from run' -l explain -d 'Say why something runs on the device'
+complete -c doppel -n '__fish_seen_subcommand_from run' -l keep -x -d 'How long a connection stays ready afterwards'
 complete -c doppel -n '__fish_seen_subcommand_from run' -a '(__fish_complete_subcommand --fcs-skip=2)'
 
 complete -c doppel -n '__fish_seen_subcommand_from symbols' -s l -l lib -x -d 'Only this library'
 complete -c doppel -n '__fish_seen_subcommand_from symbols' -s a -l all -d 'Every function'
 complete -c doppel -n '__fish_seen_subcommand_from symbols doctor clones' -l json -d 'Print JSON'
 complete -c doppel -n '__fish_seen_subcommand_from symbols' -a '(__fish_complete_command)'
-complete -c doppel -n '__fish_seen_subcommand_from unpair' -f -a '(__doppel_clones | tail -n +2)'
-complete -c doppel -n '__fish_seen_subcommand_from help' -f -a 'run symbols doctor pair clones unpair'
+complete -c doppel -n '__fish_seen_subcommand_from keep' -l idle -x -d 'End when no run has come for so long'
+complete -c doppel -n '__fish_seen_subcommand_from keep' -l stop -d 'End it'
+complete -c doppel -n '__fish_seen_subcommand_from keep unpair' -f -a '(__doppel_clones | tail -n +2)'
+complete -c doppel -n '__fish_seen_subcommand_from help' -f -a 'run symbols doctor pair clones keep unpair'

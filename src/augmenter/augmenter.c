@@ -70,6 +70,13 @@ on_start(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **erro
 }
 
 static gboolean
+on_prepare(Augmenter *augmenter, const Doppel__Engine__Prepare *prepare, GError **error)
+{
+  g_autoptr(GError) why = NULL;
+  return augmenter_prepare(augmenter, prepare, &why) || fail(augmenter, why->message);
+}
+
+static gboolean
 on_threads(Augmenter *augmenter, const Doppel__Engine__Threads *threads, GError **error)
 {
   augmenter->asked_threads = FALSE;
@@ -121,6 +128,8 @@ on_message(Augmenter *augmenter, const EngineMessage *message, GError **error)
   switch (message->kind_case) {
   case DOPPEL__ENGINE__MESSAGE__KIND_HELLO:
     return on_hello(augmenter, message->hello, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_PREPARE:
+    return on_prepare(augmenter, message->prepare, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_START:
     return on_start(augmenter, message->start, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_DELTA:

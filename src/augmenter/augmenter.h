@@ -56,9 +56,10 @@ typedef struct Augmenter {
   Sandbox *sandbox;
   MirrorProcess *process;
   MirrorTwin *twin;
-  int control;  /* where doppeld hands over later connections; -1: none will come */
-  int listener; /* seccomp notifications */
-  int children; /* signalfd for SIGCHLD */
+  int control;      /* where doppeld hands over later connections; -1: none will come */
+  int listener;     /* seccomp notifications */
+  int children;     /* signalfd for SIGCHLD */
+  guint32 uid, gid; /* of the program */
   MirrorPhase phase;
   gboolean uncommitted; /* a block was sent home, and the device has not said yet that it took it */
   gboolean noticed;     /* in this block: a system call was notified, a signal came, or a thread */
@@ -113,6 +114,7 @@ EngineMessage *augmenter_wait_message(Augmenter *augmenter, GError **error);
 gboolean augmenter_postpone(Augmenter *augmenter, EngineMessage *message, GError **error);
 
 /* ---- start.c: making the mirror ---- */
+gboolean augmenter_prepare(Augmenter *augmenter, const Doppel__Engine__Prepare *prepare, GError **error);
 gboolean augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error);
 
 gboolean augmenter_tell_started(Augmenter *augmenter, GError **error); /* augmenter.c */

@@ -205,7 +205,7 @@ send_memory(Augmenter *augmenter, GError **error)
   if (delta && augmenter->twin->children)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "a child process outlives the block");
   augmenter->captured_ns = clock_now_ns();
-  return delta && mirror_delta_send(delta, !augmenter_is_local(augmenter), send_piece, augmenter, error);
+  return delta && mirror_delta_send(delta, send_piece, augmenter, error);
 }
 
 static void

@@ -414,6 +414,17 @@ route_prctl(Augmenter *augmenter, HeldCall *held, GError **error)
   }
 }
 
+static gboolean
+knows_limit(Augmenter *augmenter, HeldCall *held)
+{
+  gboolean other = held->row->nr == SYS_prlimit64;
+  GBytes *limits =
+      augmenter->twin->agreed ? mirror_state_get(augmenter->twin->agreed, MIRROR_SECTION_LIMITS, 0) : NULL;
+  pid_t of = other ? (pid_t)held->arguments[0] : 0;
+  return limits && (of == 0 || of == augmenter->process->own_pid) &&
+         mirror_state_has_limit(augmenter->process, limits, (int)held->arguments[other ? 1 : 0]);
+}
+
 /* Questions for the program's own limits are answered with the device's; changes are the device's to make. */
 static gboolean
 route_limit(Augmenter *augmenter, HeldCall *held, GError **error)
@@ -422,7 +433,7 @@ route_limit(Augmenter *augmenter, HeldCall *held, GError **error)
 #ifdef SYS_setrlimit
   asks = asks && held->row->nr != SYS_setrlimit;
 #endif
-  if (held->child)
+  if (held->child || (asks && knows_limit(augmenter, held)))
     return go_on(augmenter, held);
   return asks && held->row->flags & SYSCALL_MAY_FORWARD ? forward(augmenter, held, NULL, FALSE, error)
                                                         : cut(augmenter, held, NULL, error);

@@ -28,18 +28,18 @@ clock_ns(clockid_t clock)
 }
 
 static gboolean
-enter(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error)
+enter(Augmenter *augmenter, const Doppel__Engine__Prepare *prepare, GError **error)
 {
   SandboxSpec spec = {
       .local = augmenter_is_local(augmenter),
       .root = augmenter->session->root,
       .tmp = augmenter->session->tmp,
-      .hostname = start->host_name,
-      .monotonic_ns = start->monotonic_ns - clock_ns(CLOCK_MONOTONIC),
-      .boottime_ns = start->boottime_ns - clock_ns(CLOCK_BOOTTIME),
+      .hostname = prepare->host_name,
+      .monotonic_ns = prepare->monotonic_ns - clock_ns(CLOCK_MONOTONIC),
+      .boottime_ns = prepare->boottime_ns - clock_ns(CLOCK_BOOTTIME),
       .own_id_as = TRUE,
-      .uid = start->uid,
-      .gid = start->gid,
+      .uid = prepare->uid,
+      .gid = prepare->gid,
   };
   /* The local clone shares its machine's clocks. */
   if (spec.local)
@@ -175,17 +175,28 @@ next_thread(pid_t own_tid, void *user, GError **error)
 }
 
 gboolean
+augmenter_prepare(Augmenter *augmenter, const Doppel__Engine__Prepare *prepare, GError **error)
+{
+  if (augmenter->sandbox)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a second place in one session");
+  augmenter->uid = prepare->uid;
+  augmenter->gid = prepare->gid;
+  return enter(augmenter, prepare, error);
+}
+
+gboolean
 augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error)
 {
   MirrorTrack track;
-  if (augmenter->process)
-    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a second program in one session");
+  if (augmenter->process || !augmenter->sandbox)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
+                            "a second program in one session, or no place for it");
+  if (start->uid != augmenter->uid || start->gid != augmenter->gid)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a program of another user than its place is for");
   if (!mirror_track_parse(start->track, &track))
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "an unknown way to track pages");
   if (*start->path != '/' || memchr(start->directory.data, 0, start->directory.len) || start->pid <= 1)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a program that cannot be started");
-  if (!enter(augmenter, start, error))
-    return FALSE;
   g_autofree char *directory = g_strndup((const char *)start->directory.data, start->directory.len);
   augmenter->paths = paths_new(augmenter, start, error);
   if (!augmenter->paths || !augmenter_tell_started(augmenter, error) ||

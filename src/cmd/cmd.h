@@ -9,6 +9,7 @@ int cmd_run(int argc, char **argv);
 int cmd_pair(int argc, char **argv);
 int cmd_clones(int argc, char **argv);
 int cmd_unpair(int argc, char **argv);
+int cmd_keep(int argc, char **argv);
 int cmd_symbols(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 

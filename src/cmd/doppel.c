@@ -19,6 +19,7 @@ static const struct {
     {"doctor", cmd_doctor, "Try what this kernel and processor offer, and say what is used instead"},
     {"pair", cmd_pair, "Accept a clone host's invitation"},
     {"clones", cmd_clones, "List the paired clones"},
+    {"keep", cmd_keep, "Keep a connection to a clone ready, so that whole programs start at once"},
     {"unpair", cmd_unpair, "Forget a clone"},
     {"help", print_help, "Show this, or the help of a verb"},
     {"version", print_version, "Show the version"},

@@ -55,7 +55,7 @@ take_stats(const char *name, const char *value, gpointer data, GError **error)
 int
 cmd_run(int argc, char **argv)
 {
-  RunOptions options = {.resume_ms = 30000};
+  RunOptions options = {.resume_ms = 30000, .keep_s = 120};
   g_auto(GStrv) functions = NULL;
   g_autofree char *place = NULL, *clone = NULL, *track = NULL;
   int resume = 30;
@@ -74,6 +74,10 @@ cmd_run(int argc, char **argv)
                                    "Say why something runs on the device after all", NULL},
                                   {"resume-timeout", 0, 0, G_OPTION_ARG_INT, &resume,
                                    "Seconds that a broken link may take to come back (30)", "SECONDS"},
+                                  {"keep", 0, 0, G_OPTION_ARG_INT, &options.keep_s,
+                                   "Seconds that a connection stays ready after --whole, for the next run "
+                                   "(120; 0: none)",
+                                   "SECONDS"},
                                   {"track", 0, 0, G_OPTION_ARG_STRING, &track,
                                    "How changed memory is found: auto, pagemap, soft-dirty, hash", "WAY"},
                                   {"check", 0, 0, G_OPTION_ARG_NONE, &options.check,
@@ -102,6 +106,8 @@ cmd_run(int argc, char **argv)
   options.clone = clone;
   options.stats = stats_value;
   options.resume_ms = MAX(resume, 0) * 1000;
+  if (resume != 30)
+    options.keep_s = 0; /* a kept session has the usual time */
   options.argv = argv + 1;
   int status = controller_run(&options, &error);
   if (status >= 0)

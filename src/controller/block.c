@@ -83,7 +83,7 @@ send_block(Controller *controller, guint64 entry_sp, guint64 return_address, GEr
   if (!delta)
     return FALSE;
   mark(controller, SPLIT_CAPTURE);
-  if (!mirror_delta_send(delta, controller->augmenter == 0, send_piece, controller, error))
+  if (!mirror_delta_send(delta, send_piece, controller, error))
     return FALSE;
   note_bufferable(files, bufferable);
   Doppel__Engine__Block block = DOPPEL__ENGINE__BLOCK__INIT;
@@ -491,6 +491,13 @@ note_result(Controller *controller, Function *function)
   decide_learn_remote(function, took);
 }
 
+void
+controller_count_from_here(Controller *controller)
+{
+  controller->bytes_out_before = link_counters(controller->link)->bytes_sent;
+  controller->bytes_in_before = link_counters(controller->link)->bytes_received;
+}
+
 gboolean
 controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp, guint64 return_address,
                  Function *function)
@@ -503,8 +510,9 @@ controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
   gboolean done =
       mirror_process_freeze(controller->process, NULL, NULL, &error) && session_start(controller, &error);
   if (done) {
-    controller->bytes_out_before = link_counters(controller->link)->bytes_sent;
-    controller->bytes_in_before = link_counters(controller->link)->bytes_received;
+    /* The first block of a session has the session's opening on its account. */
+    if (controller->block > 0)
+      controller_count_from_here(controller);
     mark(controller, SPLIT_STOP);
     done = send_block(controller, entry_sp, return_address, &error);
     mark(controller, SPLIT_SEND);

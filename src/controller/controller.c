@@ -247,8 +247,12 @@ begin(Controller *controller, GError **error)
   MirrorThread *leader = mirror_thread_leader(controller->process);
   if (controller->whole) {
     controller->whole->calls = 1;
-    if (controller->options->place != RUN_PLACE_DEVICE &&
-        controller_block(controller, leader, G_MAXUINT64, 0, controller->whole))
+    gboolean done = controller->options->place != RUN_PLACE_DEVICE &&
+                    controller_block(controller, leader, G_MAXUINT64, 0, controller->whole);
+    /* A session that was kept may have ended unnoticed. */
+    if (!done && controller->kept && !controller->greeted && !controller->exited)
+      done = controller_block(controller, leader, G_MAXUINT64, 0, controller->whole);
+    if (done)
       return controller->exited || controller_resume_all(controller, error);
     controller->whole->local = 1;
   }
@@ -317,7 +321,8 @@ start_all(Controller *controller, GError **error)
     return FALSE;
   /* The clone's processor is to be known before the program chooses its code by this one's. */
   const char *clone = controller->options->clone;
-  if (clone && strcmp(clone, "local") != 0 && controller->options->place != RUN_PLACE_DEVICE &&
+  gboolean early = controller->options->whole || (clone && strcmp(clone, "local") != 0);
+  if (early && controller->options->place != RUN_PLACE_DEVICE &&
       (controller->options->whole || controller->functions->len)) {
     g_autoptr(GError) why = NULL;
     if (!session_open(controller, &why)) {
@@ -363,6 +368,7 @@ controller_run(const RunOptions *options, GError **error)
   } else if (controller.pid > 0 && !controller.exited)
     kill(controller.pid, SIGKILL);
   int status = controller.exit_status;
+  session_keep(&controller);
   clear(&controller);
   return ran ? end_as_program(status) : -1;
 }

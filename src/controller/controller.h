@@ -99,7 +99,8 @@ typedef struct Controller {
   MirrorTwin *twin;
   DeviceFiles *files; /* NULL: no session */
   guint sessions_failed;
-  char *why_no_session; /* sticks: no further attempts */
+  gboolean kept, greeted; /* this session came from a keeper; the clone has answered in it */
+  char *why_no_session;   /* sticks: no further attempts */
   char *features_mask;
   guint64 bytes_out_before, bytes_in_before;
 
@@ -143,6 +144,8 @@ void function_free(Function *function);
 /* ---- session.c ---- */
 gboolean session_open(Controller *controller, GError **error);
 void session_close(Controller *controller);
+/* Sees to it that the next run finds a session ready. */
+void session_keep(Controller *controller);
 gboolean session_start(Controller *controller, GError **error); /* makes the mirror */
 /* What the clone answers to the opening and to the start; neither is waited for. */
 gboolean session_hello(Controller *controller, const Doppel__Engine__Hello *hello, GError **error);
@@ -151,6 +154,8 @@ gboolean session_started(Controller *controller, const Doppel__Engine__Started *
 /* ---- block.c ---- */
 /* Runs what the frozen-to-be primary is about to do in the clone. FALSE: it has to be run here; the reason
  * was noted. */
+/* Bytes on the wire are the next block's from now on. */
+void controller_count_from_here(Controller *controller);
 gboolean controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
                           guint64 return_address, Function *function);
 

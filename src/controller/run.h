@@ -17,7 +17,8 @@ typedef struct {
   gboolean check;    /* compare digests of both twins after each block */
   MirrorTrack track; /* dirty-page backend */
   int resume_ms;     /* how long a broken link may take to come back before the device goes on alone */
-  char **argv;       /* the program and its arguments */
+  int keep_s;  /* how long a connection to a paired clone is kept ready for the next run; 0: not at all */
+  char **argv; /* the program and its arguments */
 } RunOptions;
 
 /* Runs it. Returns the program's exit status; a program that died of a signal takes the caller with it by the

@@ -18,6 +18,8 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "controller/controller.h"
+#include "controller/keeper.h"
+#include "controller/session.h"
 #include "identity/paired.h"
 
 enum { HELLO_MS = 20000 };
@@ -76,9 +78,22 @@ open_local(Controller *controller, GError **error)
   return TRUE;
 }
 
+/* Functions wait for their blocks: they are worth a connection without a process in between. */
+static gboolean
+may_be_kept(const Controller *controller)
+{
+  return controller->options->whole && controller->options->keep_s > 0 && !controller->sessions_failed;
+}
+
 static gboolean
 open_paired(Controller *controller, GError **error)
 {
+  controller->link = may_be_kept(controller) ? keeper_take(controller->options->clone) : NULL;
+  controller->kept = controller->link != NULL;
+  if (controller->kept) {
+    explain(controller, "a session with %s was kept ready", controller->options->clone);
+    return TRUE;
+  }
   g_autoptr(PairedClone) clone = paired_find(controller->options->clone, error);
   g_autoptr(IdentityKey) own = clone ? identity_device_key(error) : NULL;
   if (!own)
@@ -124,6 +139,7 @@ remember_features(Controller *controller, const char *features)
 gboolean
 session_hello(Controller *controller, const Doppel__Engine__Hello *hello, GError **error)
 {
+  controller->greeted = TRUE;
   if (hello->version != ENGINE_VERSION)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
                             "the clone speaks version %u, this is version %u: update the older",
@@ -158,6 +174,28 @@ wait_for_hello(Controller *controller, GError **error)
   return session_hello(controller, answer->hello, error);
 }
 
+static gint64
+clock_ns(clockid_t clock)
+{
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (gint64)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+gboolean
+session_prepare(Link *link, GError **error)
+{
+  char host[256] = "";
+  gethostname(host, sizeof host - 1);
+  Doppel__Engine__Prepare prepare = DOPPEL__ENGINE__PREPARE__INIT;
+  prepare.host_name = host;
+  prepare.monotonic_ns = clock_ns(CLOCK_MONOTONIC);
+  prepare.boottime_ns = clock_ns(CLOCK_BOOTTIME);
+  prepare.uid = geteuid();
+  prepare.gid = getegid();
+  return ENGINE_SEND(link, PREPARE, prepare, &prepare, error);
+}
+
 /* With a clone that is known the answer is not waited for: it is checked when it comes. */
 static gboolean
 greet(Controller *controller, GError **error)
@@ -167,7 +205,8 @@ greet(Controller *controller, GError **error)
   hello.version = ENGINE_VERSION;
   hello.architecture = (char *)arch_name;
   hello.features = own;
-  if (!ENGINE_SEND(controller->link, HELLO, hello, &hello, error))
+  if (!ENGINE_SEND(controller->link, HELLO, hello, &hello, error) ||
+      (!controller->kept && !session_prepare(controller->link, error)))
     return FALSE;
   if (is_local(controller))
     return TRUE;
@@ -188,8 +227,10 @@ session_open(Controller *controller, GError **error)
     return TRUE;
   if (controller->why_no_session)
     return doppel_error_set(error, DOPPEL_ERROR_GONE, "%s", controller->why_no_session);
+  controller->kept = controller->greeted = FALSE;
   if (!(is_local(controller) ? open_local(controller, error) : open_paired(controller, error)))
     return FALSE;
+  controller_count_from_here(controller);
   if (greet(controller, error))
     return TRUE;
   session_close(controller);
@@ -197,14 +238,6 @@ session_open(Controller *controller, GError **error)
 }
 
 /* ---- the mirror ---- */
-
-static gint64
-clock_ns(clockid_t clock)
-{
-  struct timespec now;
-  clock_gettime(clock, &now);
-  return (gint64)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static void
 bytes_of(ProtobufCBinaryData *to, char *text)
@@ -276,11 +309,10 @@ send_start(Controller *controller, GError **error)
   MirrorProcess *process = controller->process;
   g_auto(GStrv) arguments = read_vector(process, "cmdline");
   g_auto(GStrv) variables = read_vector(process, "environ");
-  char host[256] = "", directory[4096] = "";
+  char directory[4096] = "";
   Doppel__Engine__Limit limits[RLIM_NLIMITS], *limit_list[RLIM_NLIMITS];
   gid_t groups[1024];
   int group_count = getgroups(G_N_ELEMENTS(groups), groups);
-  gethostname(host, sizeof host - 1);
   if (readlinkat(process->directory, "cwd", directory, sizeof directory - 1) < 0)
     return doppel_error_errno(error, "reading the program's working directory");
   Doppel__Engine__Start start = DOPPEL__ENGINE__START__INIT;
@@ -298,9 +330,6 @@ send_start(Controller *controller, GError **error)
   start.umask = status_field(process, "\nUmask:", 8);
   start.n_limit = read_limits(controller, limits, limit_list);
   start.limit = limit_list;
-  start.host_name = host;
-  start.monotonic_ns = clock_ns(CLOCK_MONOTONIC);
-  start.boottime_ns = clock_ns(CLOCK_BOOTTIME);
   start.track = (char *)mirror_track_name(controller->options->track);
   start.whole = controller->options->whole;
   start.check = controller->options->check;
@@ -339,6 +368,13 @@ session_started(Controller *controller, const Doppel__Engine__Started *started, 
   for (gsize i = 0; i < started->n_note; i++)
     explain(controller, "the clone: %s", started->note[i]);
   return !started->n_mountpoint || device_files_started(controller->files, started, error);
+}
+
+void
+session_keep(Controller *controller)
+{
+  if (!is_local(controller) && may_be_kept(controller) && controller->started && !controller->kept)
+    keeper_start(controller->options->clone, controller->options->keep_s);
 }
 
 void

@@ -341,8 +341,8 @@ read_plain(LinkConnection *connection, void *data, gsize length, GError **error)
                          : read_local(connection, data, length, error);
 }
 
-static LinkMessage *
-message_new(guint32 channel, gsize length)
+LinkMessage *
+link_message_new(guint32 channel, gsize length)
 {
   LinkMessage *message = g_malloc(sizeof *message + length);
   *message = (LinkMessage){.channel = channel, .data = (guint8 *)(message + 1), .length = length};
@@ -365,7 +365,7 @@ begin_frame(LinkConnection *connection, GError **error)
   if (greeting != (connection->stage == LINK_CONNECTION_GREETING))
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "%s sent a frame of kind %u at the wrong time",
                             connection->address, (guint)frame->kind);
-  connection->message = message_new(frame->channel, frame->length);
+  connection->message = link_message_new(frame->channel, frame->length);
   connection->message_have = 0;
   return TRUE;
 }

@@ -66,6 +66,9 @@ gboolean link_connection_shake(LinkConnection *connection, GError **error);
 /* Reads from the socket once. TRUE where more may be waiting. Failures show when the buffer is empty. */
 gboolean link_connection_fill(LinkConnection *connection);
 
+/* A message with room for `length` bytes. */
+LinkMessage *link_message_new(guint32 channel, gsize length);
+
 /* The next frame: 1 with `frame` and `message` (the caller's; payload and channel), 0 where it is not all
  * there, -1 with an error: GONE for a lost connection, HOSTILE for what no correct peer sends, DENIED for a
  * refusal. */

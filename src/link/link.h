@@ -61,6 +61,11 @@ typedef struct {
  * Takes `fd`. Its end is the session's end. */
 Link *link_new_local(int fd);
 
+/* The same, over which another process passes on what belongs to a link of its own (controller/keeper.h):
+ * the bytes that link_counters() tells are that link's, which the other process puts into the memory file
+ * `counters` (a LinkCounters). Takes both. NULL where that file is none. */
+Link *link_new_passed(int fd, int counters);
+
 /* Dials "host:port" ("[v6]:port"), shakes hands as `own`, accepts only a peer with the key `peer`. `clone`
  * names the clone at that host (it travels in clear). `addresses` may hold several, tried in order, a little
  * overlapping, again at each re-connection. Waits until the peer has let us in. NULL with an error: USAGE for

@@ -3,13 +3,14 @@
 #include <string.h>
 
 static LinkFrame *
-frame_new(guint32 channel, guint64 number, const struct iovec *pieces, guint count, gsize length)
+frame_new(WireFrameKind kind, guint32 channel, guint64 number, const struct iovec *pieces, guint count,
+          gsize length)
 {
   LinkFrame *frame = g_malloc(sizeof *frame + WIRE_FRAME_HEADER + length);
   frame->next = NULL;
   frame->number = number;
   frame->length = WIRE_FRAME_HEADER + length;
-  WireFrame header = {.kind = WIRE_DATA, .length = length, .channel = channel, .sequence = (guint32)number};
+  WireFrame header = {.kind = kind, .length = length, .channel = channel, .sequence = (guint32)number};
   wire_frame_encode(frame->bytes, &header);
   guint8 *at = frame->bytes + WIRE_FRAME_HEADER;
   for (guint i = 0; i < count; i++)
@@ -19,9 +20,10 @@ frame_new(guint32 channel, guint64 number, const struct iovec *pieces, guint cou
 }
 
 void
-link_outbox_add(LinkOutbox *outbox, guint32 channel, const struct iovec *pieces, guint count, gsize length)
+link_outbox_add(LinkOutbox *outbox, WireFrameKind kind, guint32 channel, const struct iovec *pieces,
+                guint count, gsize length)
 {
-  LinkFrame *frame = frame_new(channel, ++outbox->number, pieces, count, length);
+  LinkFrame *frame = frame_new(kind, channel, ++outbox->number, pieces, count, length);
   outbox->bytes += sizeof *frame + frame->length;
   if (outbox->last)
     outbox->last->next = frame;

@@ -23,9 +23,9 @@ typedef struct {
   gsize bytes; /* memory that the frames take */
 } LinkOutbox;
 
-/* Frames a message of `length` bytes in `count` pieces. */
-void link_outbox_add(LinkOutbox *outbox, guint32 channel, const struct iovec *pieces, guint count,
-                     gsize length);
+/* Frames a message (WIRE_DATA or WIRE_PACKED) of `length` bytes in `count` pieces. */
+void link_outbox_add(LinkOutbox *outbox, WireFrameKind kind, guint32 channel, const struct iovec *pieces,
+                     guint count, gsize length);
 
 /* The peer has everything up to `number`. FALSE where it cannot: that was never sent, or less than it had
  * before. */

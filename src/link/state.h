@@ -4,6 +4,7 @@
 #include "link/connection.h"
 #include "link/dialler.h"
 #include "link/outbox.h"
+#include "wire/compress.h"
 
 #define LINK_CANDIDATES_MAX 16 /* connections of one session that may shake hands at the same time */
 
@@ -21,6 +22,8 @@ struct Link {
 
   LinkConnection *connection; /* the one in use; while GREETING only on the dialling end */
   LinkOutbox outbox;
+  WirePacker *packer; /* of the messages out and in; made at first use */
+  WireUnpacker *unpacker;
   GQueue inbox; /* of LinkMessage */
   gsize inbox_bytes;
   gboolean
@@ -45,6 +48,7 @@ struct Link {
   LinkDialler *dialler;
 
   LinkCounters counters;
+  const LinkCounters *passed; /* shared memory: the counters of the link that another process has for us */
   guint64 settled_sent, settled_received; /* bytes of connections that are gone */
 };
 

@@ -136,6 +136,22 @@ take_acknowledgement(Link *link, const WireFrame *frame, GError **error)
                           number);
 }
 
+/* A packed message is taken apart as it arrives: it arrives once. */
+static LinkMessage *
+unpack(Link *link, const LinkMessage *packed, GError **error)
+{
+  gsize length;
+  if (!wire_packed_length(packed->data, packed->length, LINK_MESSAGE_MAX, &length, error))
+    return NULL;
+  if (!link->unpacker)
+    link->unpacker = wire_unpacker_new();
+  g_autoptr(LinkMessage) message = link_message_new(packed->channel, length);
+  guint8 *data = (guint8 *)message->data;
+  return wire_unpacker_unpack(link->unpacker, packed->data, packed->length, data, length, error)
+             ? g_steal_pointer(&message)
+             : NULL;
+}
+
 static gboolean
 take_data(Link *link, LinkMessage *message, gint64 now, GError **error)
 {
@@ -157,7 +173,8 @@ handle_frame(Link *link, const WireFrame *frame, LinkMessage **message, gint64 n
 {
   if (frame->kind == WIRE_HELLO || frame->kind == WIRE_WELCOME)
     return link_greeted(link, link->connection, frame, *message, now, error);
-  guint64 expected = link->received + (frame->kind == WIRE_DATA ? 1 : 0);
+  gboolean numbered = frame->kind == WIRE_DATA || frame->kind == WIRE_PACKED;
+  guint64 expected = link->received + (numbered ? 1 : 0);
   if (frame->sequence != (guint32)expected)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
                             "the peer sent message number %u where %" G_GUINT64_FORMAT " was due",
@@ -167,6 +184,10 @@ handle_frame(Link *link, const WireFrame *frame, LinkMessage **message, gint64 n
   switch (frame->kind) {
   case WIRE_DATA:
     return take_data(link, g_steal_pointer(message), now, error);
+  case WIRE_PACKED: {
+    LinkMessage *unpacked = unpack(link, *message, error);
+    return unpacked && take_data(link, unpacked, now, error);
+  }
   case WIRE_PING:
     link->owes_pong = TRUE;
     return TRUE;

@@ -3,16 +3,8 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "wire/compress.h"
 
-enum {
-  PIECE_BYTES = 1 << 20,
-  PAGE = 4096,
-  COMPRESS_LEVEL = 1,
-  COMPRESS_SMALL = 64 << 10,
-  COMPRESS_LEVEL_SMALL = -1,
-  COMPRESS_LEAST = 256
-};
+enum { PIECE_BYTES = 1 << 20, PAGE = 4096 };
 #define SECTION_BYTES_MAX (16u << 20)
 #define RUNS_MAX          (1u << 22)
 
@@ -48,14 +40,6 @@ mirror_delta_section(const MirrorDelta *delta, guint32 kind, guint32 id)
   return NULL;
 }
 
-/* zstd's contexts cost more to make than most deltas to pack. All of the engine is one thread. */
-static WireCodec *
-codec(void)
-{
-  static WireCodec *only;
-  return only ? only : (only = wire_codec_new());
-}
-
 /* ---- sending ---- */
 
 static void
@@ -85,32 +69,9 @@ add_run(GPtrArray *into, guint64 address, guint64 length, MirrorRunKind kind)
   g_ptr_array_add(into, message);
 }
 
-static void
-pack_data(Doppel__Engine__DeltaPiece *piece, const guint8 *data, gsize length, gboolean compress,
-          guint8 *room, gsize room_size)
-{
-  piece->has_data = length > 0;
-  piece->data.data = (guint8 *)data;
-  piece->data.len = length;
-  if (!compress || length < COMPRESS_LEAST)
-    return;
-  /* Of little the time to pack it counts more than the bytes that it saves. */
-  int level = length <= COMPRESS_SMALL ? COMPRESS_LEVEL_SMALL : COMPRESS_LEVEL;
-  gsize packed = wire_codec_pack(codec(), data, length, level, room, room_size);
-  if (!packed)
-    return;
-  piece->data.data = room;
-  piece->data.len = packed;
-  piece->has_data_length = TRUE;
-  piece->data_length = length;
-}
-
 gboolean
-mirror_delta_send(const MirrorDelta *delta, gboolean compress, MirrorPieceSend send, void *user,
-                  GError **error)
+mirror_delta_send(const MirrorDelta *delta, MirrorPieceSend send, void *user, GError **error)
 {
-  gsize room_size = compress ? MIN(PIECE_BYTES, delta->data->len) : 0;
-  g_autofree guint8 *room = g_malloc(room_size);
   guint run = 0;
   guint64 run_done = 0;
   gsize data_done = 0;
@@ -138,7 +99,9 @@ mirror_delta_send(const MirrorDelta *delta, gboolean compress, MirrorPieceSend s
     piece.n_run = runs->len;
     piece.run = (Doppel__Engine__Run **)runs->pdata;
     piece.last = run == delta->runs->len;
-    pack_data(&piece, delta->data->data + data_at, data_done - data_at, compress, room, room_size);
+    piece.has_data = data_done > data_at;
+    piece.data.data = delta->data->data + data_at;
+    piece.data.len = data_done - data_at;
     if (!send(&piece, user, error))
       return FALSE;
     if (piece.last)
@@ -194,17 +157,10 @@ mirror_delta_receive(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece
   if (!receive_sections(delta, piece, error))
     return FALSE;
   guint64 wanted = receive_runs(delta, piece), have = piece->has_data ? piece->data.len : 0;
-  guint64 length = piece->has_data_length ? piece->data_length : have;
-  if (wanted == G_MAXUINT64 || wanted != length ||
+  if (wanted == G_MAXUINT64 || wanted != have ||
       delta->data->len + wanted > MIN(limit, G_MAXUINT32 - PIECE_BYTES))
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "runs of memory that do not fit their contents");
-  guint at = delta->data->len;
-  g_byte_array_set_size(delta->data, at + wanted);
-  if (piece->has_data_length) {
-    if (!wire_codec_unpack(codec(), piece->data.data, piece->data.len, delta->data->data + at, wanted, error))
-      return FALSE;
-  } else if (wanted)
-    memcpy(delta->data->data + at, piece->data.data, wanted);
+  g_byte_array_append(delta->data, piece->data.data, wanted);
   *complete = piece->last;
   return TRUE;
 }

@@ -18,10 +18,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorDelta, mirror_delta_free)
 
 const MirrorSection *mirror_delta_section(const MirrorDelta *delta, guint32 kind, guint32 id);
 
-/* Hands the delta to `send` in pieces; at least one. `compress`: zstd where a piece gets smaller. */
+/* Hands the delta to `send` in pieces; at least one. */
 typedef gboolean (*MirrorPieceSend)(Doppel__Engine__DeltaPiece *piece, void *user, GError **error);
-gboolean mirror_delta_send(const MirrorDelta *delta, gboolean compress, MirrorPieceSend send, void *user,
-                           GError **error);
+gboolean mirror_delta_send(const MirrorDelta *delta, MirrorPieceSend send, void *user, GError **error);
 
 /* Takes one more piece that came from the other side (hostile). *complete is set with the last one. `limit`:
  * bytes of memory contents that one delta may carry. */

@@ -232,6 +232,18 @@ leave_exec(MirrorThread *leader, GError **error)
   return TRUE;
 }
 
+/* What the bootstrap was written over is as the file has it, but the kernel keeps a copy of the page: the
+ * file's own again, so that it counts as untouched. A program that has just begun has written to none of its
+ * text. */
+static gboolean
+forget_bootstrap(MirrorThread *leader, GError **error)
+{
+  ArchRegisters *own = mirror_thread_registers(leader, error);
+  guint64 page = sysconf(_SC_PAGESIZE), start = own ? arch_pc(own) / page * page : 0;
+  MirrorCall call = {SYS_madvise, {start, page, MADV_DONTNEED}};
+  return own && mirror_inject(leader, &call, 1, error);
+}
+
 gboolean
 mirror_scratch_make(MirrorProcess *process, GError **error)
 {
@@ -257,7 +269,8 @@ mirror_scratch_make(MirrorProcess *process, GError **error)
   }
   process->scratch = result;
   process->kept = FALSE;
-  return mirror_memory_write(process, process->scratch, arch_stub()->code, arch_stub()->length, error);
+  return mirror_memory_write(process, process->scratch, arch_stub()->code, arch_stub()->length, error) &&
+         forget_bootstrap(leader, error);
 }
 
 gboolean

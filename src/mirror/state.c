@@ -354,6 +354,19 @@ mirror_state_apply_limits(MirrorProcess *process, GBytes *bytes, GError **error)
   return TRUE;
 }
 
+gboolean
+mirror_state_has_limit(MirrorProcess *process, GBytes *bytes, int resource)
+{
+  gsize length;
+  const Limit *limits = g_bytes_get_data(bytes, &length);
+  struct rlimit now;
+  for (gsize i = 0; i < length / sizeof *limits && i < G_N_ELEMENTS(noticed); i++)
+    if (noticed[i] == resource)
+      return prlimit(process->pid, resource, NULL, &now) == 0 && now.rlim_cur == limits[i].soft &&
+             now.rlim_max == limits[i].hard;
+  return FALSE;
+}
+
 /* ---- applying ---- */
 
 static gboolean

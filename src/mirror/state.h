@@ -58,6 +58,8 @@ char *mirror_state_directory(GBytes *bytes);
 gboolean mirror_state_apply_misc(MirrorProcess *process, GBytes *bytes, GError **error);
 /* On the mirror only those limits that a program would notice there: not the device's on memory and time. */
 gboolean mirror_state_apply_limits(MirrorProcess *process, GBytes *bytes, GError **error);
+/* Whether the process itself, asked for this limit, says what the section says. */
+gboolean mirror_state_has_limit(MirrorProcess *process, GBytes *bytes, int resource);
 gboolean mirror_state_apply_signals(MirrorProcess *process, GBytes *former, GBytes *bytes, GError **error);
 gboolean mirror_state_apply_thread(MirrorThread *thread, GBytes *bytes, GError **error);
 gboolean mirror_state_apply_registers(MirrorThread *thread, GBytes *bytes, GError **error);

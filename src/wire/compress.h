@@ -1,28 +1,36 @@
-/* zstd, where it pays. A codec keeps zstd's contexts, which cost more to make than a small message to
- * compress. */
+/* A sequence of messages, each compressed (zstd) against those before it. Both ends go through all messages
+ * in the same order, once: what a message repeats of an earlier one in the last WIRE_WINDOW bytes costs next
+ * to nothing. A message can be restored as soon as its own bytes are there. */
 #pragma once
 
 #include <glib.h>
+#include <sys/uio.h>
 
-typedef struct WireCodec WireCodec;
+#define WIRE_WINDOW (256u << 10)
 
-WireCodec *wire_codec_new(void);
-void wire_codec_free(WireCodec *codec);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(WireCodec, wire_codec_free)
+typedef struct WirePacker WirePacker;
+typedef struct WireUnpacker WireUnpacker;
 
-/* Compresses into `packed`, which has room for `room` bytes. Bytes written; 0 where they would not be fewer
- * than `length` or not fit: send the bytes as they are. `level` is zstd's (1 to 19, negative ones are faster
- * still). */
-gsize wire_codec_pack(WireCodec *codec, const void *data, gsize length, int level, void *packed, gsize room);
+WirePacker *wire_packer_new(void);
+void wire_packer_free(WirePacker *packer);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(WirePacker, wire_packer_free)
 
-/* Restores exactly `length` bytes, a number that the caller has checked against its own limit before making
- * room. FALSE: HOSTILE where `packed` is no single zstd frame of that many bytes. */
-gboolean wire_codec_unpack(WireCodec *codec, const void *packed, gsize packed_length, void *data,
-                           gsize length, GError **error);
+/* Room that any message of `length` bytes finds enough. */
+gsize wire_packed_bound(gsize length);
 
-/* The same against `prefix`, bytes that both ends have (an older version of the same thing). */
-gsize wire_codec_pack_against(WireCodec *codec, const void *prefix, gsize prefix_length, const void *data,
-                              gsize length, int level, void *packed, gsize room);
-gboolean wire_codec_unpack_against(WireCodec *codec, const void *prefix, gsize prefix_length,
-                                   const void *packed, gsize packed_length, void *data, gsize length,
-                                   GError **error);
+/* Compresses a message in `count` pieces into `packed`, which has wire_packed_bound() bytes. Bytes written.
+ * It counts as sent: there is no way back. */
+gsize wire_packer_pack(WirePacker *packer, const struct iovec *pieces, guint count, guint8 *packed);
+
+WireUnpacker *wire_unpacker_new(void);
+void wire_unpacker_free(WireUnpacker *unpacker);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(WireUnpacker, wire_unpacker_free)
+
+/* How long a message will be. FALSE: HOSTILE where that is more than `limit`, or cannot be read. */
+gboolean wire_packed_length(const guint8 *packed, gsize packed_length, gsize limit, gsize *length,
+                            GError **error);
+
+/* Restores the next message, of wire_packed_length() bytes. FALSE: HOSTILE where the bytes are damaged or
+ * stand for a message of another length; nothing that follows can be restored then. */
+gboolean wire_unpacker_unpack(WireUnpacker *unpacker, const guint8 *packed, gsize packed_length, guint8 *data,
+                              gsize length, GError **error);

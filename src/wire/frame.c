@@ -16,6 +16,7 @@ static const struct {
     [WIRE_BYE] = {0, 0},
     [WIRE_HELLO] = {1, WIRE_GREETING_MAX},
     [WIRE_WELCOME] = {1, WIRE_GREETING_MAX},
+    [WIRE_PACKED] = {4, WIRE_PACKED_MAX, TRUE},
 };
 
 static void
@@ -57,7 +58,7 @@ wire_frame_decode(const guint8 header[WIRE_FRAME_HEADER], WireFrame *frame, GErr
                        .channel = get_word(header + 4),
                        .sequence = get_word(header + 8),
                        .acknowledged = get_word(header + 12)};
-  if (frame->kind < WIRE_DATA || frame->kind > WIRE_WELCOME)
+  if (frame->kind < WIRE_DATA || frame->kind > WIRE_PACKED)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the peer sent a frame of unknown kind %u",
                             (guint)frame->kind);
   if (frame->length < kinds[frame->kind].shortest || frame->length > kinds[frame->kind].longest)

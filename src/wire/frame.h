@@ -15,8 +15,9 @@
 #include <glib.h>
 
 #define WIRE_FRAME_HEADER 16
-#define WIRE_DATA_MAX     (4u << 20) /* bytes of payload of one data frame */
-#define WIRE_GREETING_MAX 1024u      /* bytes of payload of a hello or a welcome */
+#define WIRE_DATA_MAX     (4u << 20)                    /* bytes of payload of one data frame */
+#define WIRE_PACKED_MAX   (WIRE_DATA_MAX + (64u << 10)) /* the same of what does not get smaller */
+#define WIRE_GREETING_MAX 1024u                         /* bytes of payload of a hello or a welcome */
 
 typedef enum {
   WIRE_DATA = 1,
@@ -26,6 +27,7 @@ typedef enum {
   WIRE_BYE,     /* the session is over, on purpose */
   WIRE_HELLO,   /* LinkHello; first from the dialler */
   WIRE_WELCOME, /* LinkWelcome; first from the accepting end */
+  WIRE_PACKED,  /* as WIRE_DATA, compressed against the packed ones before it (wire/compress.h) */
 } WireFrameKind;
 
 typedef struct {
