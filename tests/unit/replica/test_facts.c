@@ -178,13 +178,13 @@ test_cache(Tree *tree, gconstpointer unused)
     hash_of(tree, hashes, "file", second); /* racy still: it was made just now, */
     gboolean slow = g_get_monotonic_time() - made > 2000;
     guint64 found, computed;
-    replica_hashes_count(hashes, &found, &computed);
     if (!slow) /* unless this machine took its time */
       assert_counts(hashes, 0, 2);
     age(tree, "file");
     hash_of(tree, hashes, "file", second);
+    replica_hashes_count(hashes, &found, &computed);
     hash_of(tree, hashes, "file", second);
-    assert_counts(hashes, found + 1, computed + 1);
+    assert_counts(hashes, found + 1, computed);
   }
   g_autoptr(ReplicaHashes) hashes = replica_hashes_open(path);
   hash_of(tree, hashes, "file", second);
