@@ -86,10 +86,7 @@ break_off(Controller *controller, MirrorThread *thread, gint64 *value, GError **
     return doppel_error_set(error, DOPPEL_ERROR_GONE, "the program died");
   while (!thread->stopped) {
     int status;
-    pid_t got = waitpid(thread->tid, &status, __WALL);
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got < 0)
+    if (mirror_thread_wait(thread, &status) < 0)
       return doppel_error_set(error, DOPPEL_ERROR_GONE, "the program died");
     MirrorStop stop = mirror_stop_read(controller->process, thread->tid, status);
     if (stop.kind == MIRROR_STOP_GONE) {

@@ -74,11 +74,7 @@ run_to_trap(MirrorThread *thread, const ArchRegisters *prepared, guint64 trap, A
     if (ptrace(PTRACE_CONT, thread->tid, 0, 0) < 0)
       return doppel_error_errno(error, "running thread %d", thread->tid);
     int status;
-    pid_t got;
-    do
-      got = waitpid(thread->tid, &status, __WALL);
-    while (got < 0 && errno == EINTR);
-    if (got < 0 || !WIFSTOPPED(status))
+    if (mirror_thread_wait(thread, &status) < 0 || !WIFSTOPPED(status))
       return doppel_error_set(error, DOPPEL_ERROR_GONE, "thread %d died while a system call was made for it",
                               thread->tid);
     if (!arch_registers_read(thread->tid, after, error))

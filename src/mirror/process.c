@@ -342,6 +342,23 @@ wait_for_leader(MirrorProcess *process, int *status, gboolean *left_behind)
   }
 }
 
+/* The kernel tells a first thread's end only when the others are reaped, whose ends it does tell. */
+pid_t
+mirror_thread_wait(MirrorThread *thread, int *status)
+{
+  MirrorProcess *process = thread->process;
+  gboolean leader = thread == mirror_thread_leader(process);
+  for (;;) {
+    pid_t got = waitpid(thread->tid, status, __WALL | (leader ? WNOHANG : 0));
+    if (got > 0 || (got < 0 && errno != EINTR))
+      return got;
+    siginfo_t any = {0};
+    if (leader && waitid(P_ALL, 0, &any, WEXITED | WSTOPPED | WNOWAIT | __WALL) == 0 &&
+        any.si_pid != thread->tid && is_zombie(process))
+      reap_others(process);
+  }
+}
+
 /* Waits for one thread to stop. FALSE when it is gone, without a word of its end. */
 static gboolean
 wait_for(MirrorThread *thread, MirrorStop *stop, GError **error)

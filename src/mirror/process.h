@@ -118,6 +118,10 @@ typedef struct {
  * born), and notes it. */
 MirrorStop mirror_stop_read(MirrorProcess *process, pid_t tid, int status);
 
+/* waitpid(2) for a thread that runs what is ours, and so ends only when the whole process is killed: which
+ * for the first of several threads waitpid(2) itself would never tell. */
+pid_t mirror_thread_wait(MirrorThread *thread, int *status);
+
 /* Lets a stopped thread run on, delivering `stop_signal`. `request` is PTRACE_CONT, PTRACE_SINGLESTEP,
  * PTRACE_SYSCALL or PTRACE_LISTEN. */
 gboolean mirror_thread_resume(MirrorThread *thread, int request, GError **error);

@@ -487,6 +487,30 @@ test_injection_while_signals_come(void)
   }
 }
 
+static gpointer
+kill_soon(gpointer pid)
+{
+  g_usleep(20000);
+  kill(GPOINTER_TO_INT(pid), SIGKILL);
+  return NULL;
+}
+
+/* The kernel tells of a first thread's end after that of the others, for which nobody waits here. */
+static void
+test_injection_while_the_process_is_killed(void)
+{
+  g_autoptr(GError) error = NULL;
+  MirrorProcess *process = rig_puppet("tick 3");
+  rig_ready(process, 4);
+  GThread *killer = g_thread_new("killer", kill_soon, GINT_TO_POINTER(process->pid));
+  gint64 result;
+  g_assert_false(
+      mirror_inject_one(mirror_thread_leader(process), SYS_ppoll, (const guint64[6]){0}, &result, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_GONE);
+  g_thread_join(killer);
+  mirror_process_free(process);
+}
+
 /* A call that may block: it is broken off by an interrupt, or comes back. */
 static void
 test_calls_that_block(void)
@@ -594,6 +618,7 @@ main(int argc, char **argv)
   g_test_add_func("/process/memory/strings", test_strings);
   g_test_add_func("/process/inject/leaves-no-trace", test_injection_leaves_no_trace);
   g_test_add_func("/process/inject/while-signals-come", test_injection_while_signals_come);
+  g_test_add_func("/process/inject/while-the-process-is-killed", test_injection_while_the_process_is_killed);
   g_test_add_func("/process/call/blocks", test_calls_that_block);
   g_test_add_func("/process/scratch", test_scratch);
   g_test_add_func("/process/exec", test_exec);
