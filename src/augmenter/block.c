@@ -283,7 +283,8 @@ send_end(Augmenter *augmenter, GArray *pending, gboolean file_changes, GError **
   end.signals_seen = augmenter->signals_seen;
   g_autoptr(GBytes) digest = NULL;
   if (augmenter->check && augmenter->how != DOPPEL__ENGINE__HOW__EXITED) {
-    if (!(digest = mirror_twin_digest(augmenter->twin, error)))
+    g_autoptr(GPtrArray) files = mirror_files_read_mirror(augmenter->process, error);
+    if (!files || !(digest = mirror_twin_digest(augmenter->twin, files, error)))
       return FALSE;
     end.has_digest = TRUE;
     end.digest.data = (guint8 *)g_bytes_get_data(digest, &end.digest.len);

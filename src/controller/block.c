@@ -367,13 +367,16 @@ twins_equal(Controller *controller, GError **error)
   const Doppel__Engine__BlockEnd *end = controller->end->block_end;
   if (!controller->options->check || !end->has_digest)
     return TRUE;
-  g_autoptr(GBytes) own = mirror_twin_digest(controller->twin, error);
+  g_autoptr(GPtrArray) files =
+      mirror_files_read_primary(controller->process, controller_is_inherited, controller, error);
+  g_autoptr(GBytes) own = files ? mirror_twin_digest(controller->twin, files, error) : NULL;
   if (!own)
     return FALSE;
   g_autoptr(GBytes) other = g_bytes_new(end->digest.data, end->digest.len);
-  return g_bytes_equal(own, other) ||
-         doppel_error_set(error, DOPPEL_ERROR_MISMATCH, "after block %" G_GUINT64_FORMAT " the twins differ",
-                          controller->block);
+  g_autofree char *parts = mirror_digest_differ(own, other);
+  return !parts || doppel_error_set(error, DOPPEL_ERROR_MISMATCH,
+                                    "after block %" G_GUINT64_FORMAT " the twins differ in their %s",
+                                    controller->block, parts);
 }
 
 static gboolean
@@ -397,9 +400,9 @@ reintegrate(Controller *controller, GError **error)
     g_propagate_error(error, g_steal_pointer(&why));
     return FALSE;
   }
+  adopt_threads(controller);
   if (!twins_equal(controller, &why))
     cannot_go_on(controller, why);
-  adopt_threads(controller);
   pins_end(controller);
   if (!take_signals(controller, &why))
     cannot_go_on(controller, why);

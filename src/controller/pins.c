@@ -60,6 +60,7 @@ pin_of_new_fd(void *user, int fd)
   char *name = pin_name(controller, fd);
   if (!name)
     return PIN_NONE;
+  controller->twin->strays = TRUE;
   g_hash_table_insert(controller->pins, GINT_TO_POINTER(fd), name);
   return fd;
 }
@@ -197,6 +198,7 @@ let_go(Controller *controller, void *user, GError **error)
   guint64 room = mirror_scratch_bytes(controller->process);
   const guint64 opening[6] = {(guint64)AT_FDCWD, room, O_RDWR | O_CLOEXEC};
   gint64 null, result;
+  controller->twin->strays = TRUE;
   if (!mirror_memory_write(controller->process, room, "/dev/null", 10, error) ||
       !mirror_inject_one(leader, SYS_openat, opening, &null, error))
     return FALSE;

@@ -303,11 +303,11 @@ call(MirrorProcess *process, const char *what, int number, gint64 nr, guint64 a,
   return doppel_error_errno(error, "%s (descriptor %d)", what, number);
 }
 
-/* Flags that only mean something while a file is being opened. */
+/* Flags that only mean something while a file is being opened, and are forgotten then. */
 static guint32
 reopening_flags(guint32 flags)
 {
-  return flags & ~(guint32)(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | O_NOFOLLOW);
+  return flags & ~(guint32)(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY);
 }
 
 static gboolean

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -440,17 +439,28 @@ plan_clear(Plan *plan)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Plan, plan_clear)
 
+/* Descriptors that the block made on the primary and closed again in the mirror are no difference between the
+ * lists of before and after it, and are there still. */
+static GBytes *
+files_wanted(const MirrorTwin *twin, const MirrorDelta *delta)
+{
+  const MirrorSection *section = mirror_delta_section(delta, MIRROR_SECTION_FILES, 0);
+  if (section)
+    return section->bytes;
+  return twin->strays && twin->agreed ? mirror_state_get(twin->agreed, MIRROR_SECTION_FILES, 0) : NULL;
+}
+
 static gboolean
 make_plan(MirrorTwin *twin, const MirrorDelta *delta, Plan *plan, GError **error)
 {
   const MirrorSection *layout = mirror_delta_section(delta, MIRROR_SECTION_LAYOUT, 0);
-  const MirrorSection *files = mirror_delta_section(delta, MIRROR_SECTION_FILES, 0);
+  GBytes *files = files_wanted(twin, delta);
   gsize length;
   const guint8 *bytes;
   if (!runs_sane(twin, delta, error))
     return FALSE;
-  if (files && files->bytes) {
-    bytes = g_bytes_get_data(files->bytes, &length);
+  if (files) {
+    bytes = g_bytes_get_data(files, &length);
     if (!(plan->files = mirror_files_unpack(bytes, length, error)))
       return FALSE;
   }
@@ -529,6 +539,7 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
   if ((plan.layout && !mirror_layout_renew(process, &twin->layout, error)) ||
       !write_runs(twin, delta, error) || !apply_sections(twin, delta, &plan, error))
     return FALSE;
+  twin->strays = FALSE;
   agree(twin, delta);
   /* Both sides are equal now: what was written to make them so is no change. The process has stood still
    * since its last capture, which began tracking anew: where no mapping changed, the delta's own pages are
@@ -536,49 +547,4 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
   return plan.layout || former_unknown
              ? mirror_tracker_changed(twin->tracker, twin->layout, NULL, error)
              : mirror_tracker_forget(twin->tracker, twin->layout, delta->runs, error);
-}
-
-/* ---- digest ---- */
-
-static gboolean
-digest_memory(MirrorTwin *twin, crypto_generichash_state *hash, GError **error)
-{
-  static guint8 page[4096], zeros[4096];
-  for (guint i = 0; i < twin->layout->mappings->len; i++) {
-    const MirrorMapping *mapping = &g_array_index(twin->layout->mappings, MirrorMapping, i);
-    if (!(mapping->prot & PROT_READ) || mapping->kind > MIRROR_MAP_SHARED)
-      continue;
-    for (guint64 at = mapping->start; at < mapping->end; at += sizeof page) {
-      /* Past a mapped file's end there is nothing to read on either side. */
-      if (!mirror_memory_read(twin->process, at, page, sizeof page, NULL) ||
-          memcmp(page, zeros, sizeof page) == 0)
-        continue;
-      crypto_generichash_update(hash, (guint8 *)&at, sizeof at);
-      crypto_generichash_update(hash, page, sizeof page);
-    }
-  }
-  return TRUE;
-}
-
-GBytes *
-mirror_twin_digest(MirrorTwin *twin, GError **error)
-{
-  crypto_generichash_state hash;
-  guint8 digest[32];
-  crypto_generichash_init(&hash, NULL, 0, sizeof digest);
-  if (!twin->layout || !twin->agreed) {
-    doppel_error_set(error, DOPPEL_ERROR_FAILED, "nothing was agreed on yet");
-    return NULL;
-  }
-  if (!digest_memory(twin, &hash, error))
-    return NULL;
-  for (guint32 kind = MIRROR_SECTION_LAYOUT; kind <= MIRROR_SECTION_FILES; kind++) {
-    GBytes *bytes = mirror_state_get(twin->agreed, kind, 0);
-    gsize length;
-    const guint8 *data = bytes ? g_bytes_get_data(bytes, &length) : NULL;
-    if (data && kind != MIRROR_SECTION_FILES) /* pins are renumbered when they come home */
-      crypto_generichash_update(&hash, data, length);
-  }
-  crypto_generichash_final(&hash, digest, sizeof digest);
-  return g_bytes_new(digest, sizeof digest);
 }

@@ -10,8 +10,9 @@ typedef struct {
   MirrorState *agreed;  /* what both sides have; NULL before the first delta */
   MirrorLayout *layout; /* the process's own at the last capture or apply */
   gboolean primary;
-  gboolean still;            /* mirror, the owner's: see mirror_state_read() */
-  gboolean children;         /* at the last capture the process had child processes */
+  gboolean still;    /* mirror, the owner's: see mirror_state_read() */
+  gboolean strays;   /* primary, the owner's: descriptors were made in it that the block may have closed */
+  gboolean children; /* at the last capture the process had child processes */
   MirrorThreadCounts counts; /* which threads are the program's; NULL: all */
   void *user;
   /* Mirror: sees to it that the next thread gets this id (the mirror itself has not the right to choose). */
@@ -34,8 +35,11 @@ MirrorDelta *mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GEr
  * reserved before); those it has too many end. */
 gboolean mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, GError **error);
 
-/* A digest of all that both twins must have alike: memory, registers, small state. For checks (`--check`). */
-GBytes *mirror_twin_digest(MirrorTwin *twin, GError **error);
+/* digest.c: of all that both twins must have alike, read anew from the process: memory and small state, a
+ * hash for each part of it. For checks (`--check`); `files` are the process's now. */
+GBytes *mirror_twin_digest(MirrorTwin *twin, const MirrorFiles *files, GError **error);
+/* The parts in which two digests differ, in words; NULL: in none. `other` may be hostile. */
+char *mirror_digest_differ(GBytes *own, GBytes *other);
 
 /* Creates a thread in a stopped process; it stays stopped where it was born. */
 MirrorThread *mirror_thread_create(MirrorProcess *process, GError **error);

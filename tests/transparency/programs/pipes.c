@@ -384,6 +384,25 @@ datagram_inside(int round)
   close(b);
 }
 
+/* What the block made and closed has left no number taken; how it opened a file can still be asked. */
+static void
+numbers_inside(int round)
+{
+  int made = socket(AF_INET, SOCK_DGRAM, 0), events = eventfd(0, 0);
+  close(made);
+  close(events);
+  if (round == 1)
+    ends[0] = open("/etc/passwd", O_RDONLY | O_NOFOLLOW);
+  printf("made %d and %d\n", made, events);
+}
+
+static void
+numbers_after(void)
+{
+  int next = open("/dev/null", O_RDONLY);
+  printf("next %d, flags %o\n", next, (unsigned)fcntl(ends[0], F_GETFL));
+}
+
 static void
 events_before(void)
 {
@@ -507,6 +526,7 @@ const Case cases[] = {{"input", NULL, input_inside, input_rest, NULL},
                       {"accept", NULL, accept_inside, NULL, NULL},
                       {"pair", pair_before, pair_inside, NULL, NULL},
                       {"datagram", NULL, datagram_inside, NULL, NULL},
+                      {"numbers", NULL, numbers_inside, numbers_after, NULL},
                       {"events", events_before, events_inside, events_after, NULL},
                       {"events-made", NULL, events_made_inside, events_after, NULL},
                       {"terminal", NULL, terminal_inside, NULL, NULL},
