@@ -56,6 +56,8 @@ paths_new(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **err
   paths->pulls = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, pull_free);
   paths->held_open = path_set();
   paths->shared = path_set();
+  paths->identities =
+      g_hash_table_new_full(g_bytes_hash, g_bytes_equal, (GDestroyNotify)g_bytes_unref, g_free);
   paths->notes = g_ptr_array_new_with_free_func(g_free);
   paths->uids = read_ids(paths, "self/uid_map");
   paths->gids = read_ids(paths, "self/gid_map");
@@ -83,6 +85,7 @@ paths_free(Paths *paths)
   g_hash_table_unref(paths->known);
   g_hash_table_unref(paths->held_open);
   g_hash_table_unref(paths->shared);
+  g_hash_table_unref(paths->identities);
   g_ptr_array_unref(paths->layers);
   g_ptr_array_unref(paths->notes);
   g_array_unref(paths->groups);

@@ -37,7 +37,7 @@ typedef enum {
 PathsVerdict paths_judge(Paths *paths, pid_t tid, const SyscallRow *row,
                          const guint64 arguments[SYSCALL_ARGS], char **path, char **reason);
 
-/* For a call on a descriptor that is no pin: NATIVE or DONE. It may change a file. */
+/* For a call on a descriptor that is no pin: NATIVE, DONE or WAIT. It may change a file. */
 PathsVerdict paths_judge_descriptor(Paths *paths, pid_t tid, const SyscallRow *row,
                                     const guint64 arguments[SYSCALL_ARGS]);
 

@@ -27,9 +27,8 @@ paths_judge_descriptor(Paths *paths, pid_t tid, const SyscallRow *row, const gui
   static const int numbers[] = {SYS_fchmod, SYS_fchown, SYS_fsetxattr, SYS_fremovexattr};
   for (gsize i = 0; i < G_N_ELEMENTS(numbers); i++)
     paths->dirty |= row->nr == numbers[i];
-  gboolean answered =
-      row->nr == SYS_fstat && stat_answer_descriptor(paths, tid, row, arguments, (int)arguments[0]);
-  return answered ? PATHS_DONE : PATHS_NATIVE;
+  return row->nr == SYS_fstat ? stat_answer_descriptor(paths, tid, row, arguments, (int)arguments[0])
+                              : PATHS_NATIVE;
 }
 
 static GHashTable *

@@ -116,6 +116,13 @@ is_rename(const SyscallRow *row)
   return strncmp(row->name, "rename", 6) == 0;
 }
 
+/* Another one, to what has a name already. */
+static gboolean
+gives_name(const SyscallRow *row)
+{
+  return is_rename(row) || strncmp(row->name, "link", 4) == 0;
+}
+
 static Freshness
 first_need(const Judging *judging, guint use)
 {
@@ -229,8 +236,13 @@ note_change(const Judging *judging, guint index, const PathsPlace *place)
                      syscall_open_flags(judging->row, judging->arguments, judging->how_flags) & O_TRUNC;
   gboolean changes =
       use & (SYSCALL_PATH_WRITES | SYSCALL_PATH_CHANGES) || (rename && use & SYSCALL_PATH_REMOVES);
+  PathsIdentity identity;
+  gboolean named = place->there && !S_ISDIR(place->own.st_mode) && gives_name(judging->row) &&
+                   identity_of(judging->paths, place->path, &place->own, &identity);
   if (place->there && S_ISREG(place->own.st_mode) && changes && !empties)
     layer_keep_origin(layer, rest);
+  if (named)
+    identity_keep(judging->paths, layer, rest, &identity);
   if (rename && (use & TAKES_NAME) == TAKES_NAME)
     g_hash_table_add(layer->renamed, g_strdup(rest));
 }
@@ -240,15 +252,17 @@ judge_path(const Judging *judging, guint index, PathsPlace *place)
 {
   guint use = syscall_path_use(judging->row, index, judging->arguments, judging->how_flags);
   g_autofree char *path = NULL;
+  PathsVerdict verdict;
   if (!use)
     return PATHS_NATIVE;
   switch (read_path(judging, index, &path)) {
   case NAMED_PIN:
     return cut(judging, "a path", "below a directory that only the device has open");
   case NAMED_DESCRIPTOR: /* it is open: what it was when it was opened counts */
-    if (stat_answer_descriptor(judging->paths, judging->tid, judging->row, judging->arguments,
-                               (int)judging->arguments[0]))
-      return PATHS_DONE;
+    verdict = stat_answer_descriptor(judging->paths, judging->tid, judging->row, judging->arguments,
+                                     (int)judging->arguments[0]);
+    if (verdict != PATHS_NATIVE)
+      return verdict;
     if (!path || !(use & (SYSCALL_PATH_RUNS | SYSCALL_PATH_CHANGES)))
       return PATHS_NATIVE;
     break;
@@ -258,7 +272,7 @@ judge_path(const Judging *judging, guint index, PathsPlace *place)
     break;
   }
   gboolean follow = syscall_path_follows(judging->row, index, judging->arguments, judging->how_flags);
-  PathsVerdict verdict = judge_place(judging, path, use, follow, place);
+  verdict = judge_place(judging, path, use, follow, place);
   if (verdict == PATHS_NATIVE && use & SYSCALL_PATH_RUNS && place->there)
     verdict = judge_interpreter(judging, place, 0);
   if (verdict == PATHS_NATIVE && is_figures_of_device(judging, place))

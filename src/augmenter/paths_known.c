@@ -78,8 +78,13 @@ known_tell(Paths *paths, const char *directory, const Doppel__Engine__Told *told
     *path = g_strdup(named);
   /* A name in a listing that is as it was: nothing new. What is told on its own has changed, even if that
    * does not show. */
-  if (directory && same)
+  if (directory && same) {
+    former->facts.dev = facts.dev;
+    former->facts.ino = facts.ino;
+    former->facts.blocks = facts.blocks;
+    former->facts.ctime_ns = facts.ctime_ns;
     return TRUE;
+  }
   KnownPath *known = g_new0(KnownPath, 1);
   known->facts = facts;
   facts = (ReplicaFacts){0};

@@ -45,6 +45,12 @@ typedef struct {
   guint32 first, count;
 } IdRange;
 
+/* What a file's numbers are to the program. */
+typedef struct {
+  guint64 dev, ino;
+  gboolean unchanged; /* all else that the device told still holds */
+} PathsIdentity;
+
 struct Paths {
   Augmenter *augmenter;
   Fd root;               /* of the sandbox */
@@ -56,6 +62,8 @@ struct Paths {
   GHashTable
       *held_open;     /* paths that the mirror has open or mapped as a block begins: their inodes are kept */
   GHashTable *shared; /* paths that it has mapped to write through, then or at the block's end */
+  GHashTable
+      *identities; /* inode in an upper layer to PathsIdentity: of what was made, moved or linked here */
   guint64 next_id;
   gboolean worn;     /* see paths_are_worn() */
   gboolean prepared; /* what is mapped and open was found right, and has stayed so */
@@ -139,16 +147,24 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PathsPlace, paths_place_clear)
 PathsVerdict walk_path(Paths *paths, pid_t tid, const char *path, gboolean follow, Freshness need,
                        PathsPlace *place, char **reason);
 
+/* ---- paths_identity.c ---- */
+
+/* Of what the clone shows at `path` as `own`. FALSE where nobody but the clone knows. */
+gboolean identity_of(Paths *paths, const char *path, const struct stat *own, PathsIdentity *identity);
+/* What is there keeps it for as long as it lives, whatever its name. */
+void identity_keep(Paths *paths, const PathsLayer *layer, const char *rest, const PathsIdentity *identity);
+void identity_answer(const PathsIdentity *identity, const KnownPath *known, struct stat *plain);
+
 /* ---- paths_stat.c ---- */
 
-/* For a call of the stat(2) family on `place`: makes it, where overlayfs would say something else than the
+/* For a call of the stat(2) family on `place`: makes it, where the clone would say something else than the
  * device. FALSE where it would not. */
 gboolean stat_answer(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
                      const PathsPlace *place);
 
-/* The same for a call on descriptor `fd`, which is no pin. */
-gboolean stat_answer_descriptor(Paths *paths, pid_t tid, const SyscallRow *row,
-                                const guint64 arguments[SYSCALL_ARGS], int fd);
+/* The same for a call on descriptor `fd`, which is no pin: DONE; NATIVE where it is as well; WAIT. */
+PathsVerdict stat_answer_descriptor(Paths *paths, pid_t tid, const SyscallRow *row,
+                                    const guint64 arguments[SYSCALL_ARGS], int fd);
 
 /* ---- paths_special.c ---- */
 

@@ -1,5 +1,6 @@
-/* What the clone's stat(2) says otherwise than the device's: overlayfs gives every directory one link, and
- * ids that do not exist in the sandbox show as the overflow id. */
+/* What the clone's stat(2) says otherwise than the device's: the files' numbers, times of change and room are
+ * its own, overlayfs gives every directory one link, and ids that do not exist in the sandbox show as the
+ * overflow id. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -33,26 +35,31 @@ write_bytes(pid_t tid, guint64 address, const void *from, gsize length)
 }
 
 static gboolean
-may_search(const Paths *paths, const ReplicaFacts *facts)
+may_search(const Paths *paths, const struct stat *own)
 {
-  if (paths->uid == 0)
-    return TRUE;
-  if (facts->uid == paths->uid)
-    return facts->mode & 0100;
+  if (own->st_uid == paths->uid)
+    return own->st_mode & 0100;
   for (guint i = 0; i < paths->groups->len; i++)
-    if (g_array_index(paths->groups, guint32, i) == facts->gid)
-      return facts->mode & 0010;
-  return facts->mode & 0001;
+    if (g_array_index(paths->groups, guint32, i) == own->st_gid)
+      return own->st_mode & 0010;
+  return own->st_mode & 0001;
 }
 
 /* Whether the program may get there, beyond doubt: the kernel is not asked. */
 static gboolean
 may_reach(const Paths *paths, const char *path)
 {
-  for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
+  for (const char *at = strchr(path + 1, '/'); at && paths->uid != 0; at = strchr(at + 1, '/')) {
     g_autofree char *directory = g_strndup(path, at - path);
     const KnownPath *known = known_find(paths, directory);
-    if (!known || known->failure || known->facts.xattrs || !may_search(paths, &known->facts))
+    struct stat own;
+    if ((known && known->facts.xattrs) || !layers_look(paths, directory, &own))
+      return FALSE;
+    if (known && known->odd_owner) {
+      own.st_uid = known->facts.uid;
+      own.st_gid = known->facts.gid;
+    }
+    if (!may_search(paths, &own))
       return FALSE;
   }
   return TRUE;
@@ -91,49 +98,53 @@ links_of(const Paths *paths, const PathsPlace *place, const KnownPath *known)
                             : place->own.st_nlink;
 }
 
-/* What is to be said instead. */
-typedef struct {
-  nlink_t links;
-  uid_t uid;
-  gid_t gid;
-} Corrected;
-
 static void
-correct_owner(const KnownPath *known, Corrected *corrected)
+correct_owner(const KnownPath *known, struct stat *said)
 {
   enum { OVERFLOW_ID = 65534 };
-  if (known->odd_owner && corrected->uid == OVERFLOW_ID)
-    corrected->uid = known->facts.uid;
-  if (known->odd_owner && corrected->gid == OVERFLOW_ID)
-    corrected->gid = known->facts.gid;
+  if (known->odd_owner && said->st_uid == OVERFLOW_ID)
+    said->st_uid = known->facts.uid;
+  if (known->odd_owner && said->st_gid == OVERFLOW_ID)
+    said->st_gid = known->facts.gid;
+}
+
+static void
+say_extended(const struct stat *said, struct statx *extended)
+{
+  extended->stx_nlink = said->st_nlink;
+  extended->stx_uid = said->st_uid;
+  extended->stx_gid = said->st_gid;
+  extended->stx_ino = said->st_ino;
+  extended->stx_dev_major = major(said->st_dev);
+  extended->stx_dev_minor = minor(said->st_dev);
+  extended->stx_blocks = said->st_blocks;
+  extended->stx_ctime.tv_sec = said->st_ctim.tv_sec;
+  extended->stx_ctime.tv_nsec = said->st_ctim.tv_nsec;
 }
 
 static gboolean
-is_as(const Corrected *corrected, const struct stat *own)
+is_stat(const SyscallRow *row)
 {
-  return corrected->links == own->st_nlink && corrected->uid == own->st_uid && corrected->gid == own->st_gid;
+  for (gsize i = 0; i < G_N_ELEMENTS(calls); i++)
+    if (calls[i].number == row->nr)
+      return TRUE;
+  return FALSE;
 }
 
 /* `directory` and `name`: where the Augmenter itself finds the thing. */
 static gboolean
 write_answer(pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS], int directory,
-             const char *name, int flags, const struct stat *own, const Corrected *corrected)
+             const char *name, int flags, const struct stat *said)
 {
   for (gsize i = 0; i < G_N_ELEMENTS(calls); i++) {
+    struct statx extended;
     if (calls[i].number != row->nr)
       continue;
-    struct stat plain = *own;
-    struct statx extended;
-    plain.st_nlink = corrected->links;
-    plain.st_uid = corrected->uid;
-    plain.st_gid = corrected->gid;
     if (calls[i].kind == STAT_PLAIN)
-      return write_bytes(tid, arguments[calls[i].result], &plain, sizeof plain);
+      return write_bytes(tid, arguments[calls[i].result], said, sizeof *said);
     if (statx(directory, name, flags, arguments[calls[i].mask], &extended) != 0)
       return FALSE;
-    extended.stx_nlink = corrected->links;
-    extended.stx_uid = corrected->uid;
-    extended.stx_gid = corrected->gid;
+    say_extended(said, &extended);
     return write_bytes(tid, arguments[calls[i].result], &extended, sizeof extended);
   }
   return FALSE;
@@ -143,33 +154,62 @@ gboolean
 stat_answer(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
             const PathsPlace *place)
 {
-  const KnownPath *known = place->there && !place->special ? known_find(paths, place->path) : NULL;
-  if (!known || known->failure || (!S_ISDIR(place->own.st_mode) && !known->odd_owner) ||
-      !may_reach(paths, place->path))
+  PathsIdentity identity;
+  if (!is_stat(row) || !place->there || place->special || !may_reach(paths, place->path))
     return FALSE;
   const char *path = place->path[1] ? place->path + 1 : ".";
-  Corrected corrected = {links_of(paths, place, known), place->own.st_uid, place->own.st_gid};
-  correct_owner(known, &corrected);
-  return !is_as(&corrected, &place->own) &&
-         write_answer(tid, row, arguments, paths->root, path, AT_SYMLINK_NOFOLLOW, &place->own, &corrected);
+  const KnownPath *known = known_find(paths, place->path);
+  struct stat said = place->own;
+  gboolean differs = identity_of(paths, place->path, &place->own, &identity);
+  if (differs)
+    identity_answer(&identity, known, &said);
+  if (known && !known->failure) {
+    said.st_nlink = links_of(paths, place, known);
+    correct_owner(known, &said);
+    differs |= said.st_nlink != place->own.st_nlink || said.st_uid != place->own.st_uid ||
+               said.st_gid != place->own.st_gid;
+  }
+  return differs && write_answer(tid, row, arguments, paths->root, path, AT_SYMLINK_NOFOLLOW, &said);
 }
 
-gboolean
+/* The path that leads to what is open. FALSE for what has none, or another thing has it now. */
+static gboolean
+path_of_descriptor(const Paths *paths, const char *link, const struct stat *own, char path[PATH_MAX])
+{
+  struct stat there;
+  ssize_t length = readlinkat(paths->augmenter->sandbox->proc_fd, link, path, PATH_MAX - 1);
+  path[MAX(length, 0)] = '\0';
+  return *path == '/' && special_kind(paths, path, TRUE) == SPECIAL_NOT && layers_look(paths, path, &there) &&
+         (there.st_mode & S_IFMT) == (own->st_mode & S_IFMT);
+}
+
+PathsVerdict
 stat_answer_descriptor(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
                        int fd)
 {
-  char name[64], path[PATH_MAX];
+  char link[64], path[PATH_MAX];
   struct stat own;
+  PathsIdentity identity;
   int proc = paths->augmenter->sandbox->proc_fd;
-  if (!paths->augmenter->sandbox->one_id)
-    return FALSE;
-  snprintf(name, sizeof name, "%d/fd/%d", tid, fd);
-  ssize_t length = readlinkat(proc, name, path, sizeof path - 1);
-  path[MAX(length, 0)] = '\0';
-  const KnownPath *known = length > 0 ? known_find(paths, path) : NULL;
-  if (!known || known->failure || !known->odd_owner || fstatat(proc, name, &own, 0) != 0)
-    return FALSE;
-  Corrected corrected = {own.st_nlink, own.st_uid, own.st_gid};
-  correct_owner(known, &corrected);
-  return !is_as(&corrected, &own) && write_answer(tid, row, arguments, proc, name, 0, &own, &corrected);
+  snprintf(link, sizeof link, "%d/fd/%d", tid, fd);
+  if (!is_stat(row) || fstatat(proc, link, &own, 0) != 0 || !path_of_descriptor(paths, link, &own, path))
+    return PATHS_NATIVE;
+  const char *rest;
+  const KnownPath *known = known_find(paths, path);
+  const PathsLayer *layer = layer_of(paths, path, &rest);
+  struct stat said = own;
+  gboolean differs = identity_of(paths, path, &own, &identity);
+  /* A block before this one made it, and nobody has asked what the device made of it. */
+  if (!differs && !known && layer && !(paths->dirty && layer_touched(layer, rest))) {
+    g_autofree char *reason = NULL;
+    PathsAsk ask = {path, FALSE, FALSE};
+    return question_path(paths, path, &ask, &reason) == PATHS_WAIT ? PATHS_WAIT : PATHS_NATIVE;
+  }
+  if (differs)
+    identity_answer(&identity, known, &said);
+  if (known && !known->failure) {
+    correct_owner(known, &said);
+    differs |= said.st_uid != own.st_uid || said.st_gid != own.st_gid;
+  }
+  return differs && write_answer(tid, row, arguments, proc, link, 0, &said) ? PATHS_DONE : PATHS_NATIVE;
 }

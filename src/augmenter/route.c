@@ -223,9 +223,15 @@ route_descriptor(Augmenter *augmenter, HeldCall *held, GError **error)
 {
   guint others, pins = count_pins(augmenter, held, &others);
   if (!pins || syscall_stays_on_placeholder(held->row, held->arguments)) {
-    return paths_judge_descriptor(augmenter->paths, held->tid, held->row, held->arguments) == PATHS_DONE
-               ? answer(augmenter, held, 0)
-               : go_on(augmenter, held);
+    switch (paths_judge_descriptor(augmenter->paths, held->tid, held->row, held->arguments)) {
+    case PATHS_DONE:
+      return answer(augmenter, held, 0);
+    case PATHS_WAIT:
+      held->state = CALL_HELD;
+      return TRUE;
+    default:
+      return go_on(augmenter, held);
+    }
   }
   if (!others)
     return route_socket(augmenter, held, error);

@@ -433,3 +433,26 @@ replica_baseline_touched(const ReplicaBaseline *baseline, const ReplicaLayer *la
   }
   return FALSE;
 }
+
+/* Where an overlay keeps no record of what was copied up, it is taken for what is below. */
+gboolean
+replica_baseline_same_inode(const ReplicaBaseline *baseline, const ReplicaLayer *layer, const char *path)
+{
+  g_auto(ReplicaMark) mark = {0};
+  g_autoptr(GBytes) below = NULL;
+  const char *name;
+  int failure = read_mark(layer, path, FALSE, &mark);
+  if (failure || mark.whiteout)
+    return failure == ENOENT;
+  const ReplicaNode *node = baseline->root;
+  g_auto(GStrv) names = g_strsplit(path, "/", -1);
+  for (guint i = 0; names[i]; i++)
+    node = replica_node_child(node, names[i]);
+  if (node && !node->through)
+    return mark.inode && node->mark.inode && g_bytes_equal(mark.inode, node->mark.inode);
+  if (!mark.origin)
+    return FALSE;
+  g_auto(Fd) parent = replica_path_open_parent(layer->lower, path, FALSE, &name);
+  below = parent < 0 ? NULL : replica_inode_read(parent, name);
+  return below && (g_bytes_get_size(mark.origin) == 0 || g_bytes_equal(mark.origin, below));
+}

@@ -53,6 +53,10 @@ int replica_baseline_depth(const ReplicaLayer *layer, const char *path);
 gboolean replica_baseline_note(ReplicaBaseline *baseline, const ReplicaLayer *layer, const char *path,
                                int depth, GError **error);
 
+/* Whether what is at `path`, changed or not, is the inode that was there when both last agreed. */
+gboolean replica_baseline_same_inode(const ReplicaBaseline *baseline, const ReplicaLayer *layer,
+                                     const char *path);
+
 /* Whether the block changed what is at `path`, or replaced a directory on the way: then the device cannot be
  * asked about it, the clone's own state is the truth. An error counts as touched, with errno. */
 gboolean replica_baseline_touched(const ReplicaBaseline *baseline, const ReplicaLayer *layer,

@@ -86,6 +86,7 @@ fill_from_stat(ReplicaFacts *facts, const struct stat *st)
   facts->nlink = st->st_nlink;
   facts->dev = st->st_dev;
   facts->ino = st->st_ino;
+  facts->blocks = st->st_blocks;
 }
 
 static int

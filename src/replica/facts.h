@@ -33,8 +33,9 @@ typedef struct {
   gboolean pseudo; /* on a file system that the kernel makes up: proc, sysfs, ... */
   gboolean hashed; /* `hash` is known */
   guint8 hash[REPLICA_HASH_SIZE];
-  /* Of this machine only, never sent. */
-  guint64 dev, ino;
+  /* Of the machine that read them: the device tells them to its clone, which does not compare them with its
+   * own. */
+  guint64 dev, ino, blocks; /* blocks of 512 bytes */
   gint64 ctime_ns;
 } ReplicaFacts;
 

@@ -52,6 +52,16 @@ replica_facts_to_message(const ReplicaFacts *facts, Doppel__Wire__ReplicaFacts *
     message->hash = borrow(facts->hash, sizeof facts->hash);
 }
 
+void
+replica_facts_own_to_message(const ReplicaFacts *facts, Doppel__Wire__ReplicaFacts *message)
+{
+  replica_facts_to_message(facts, message);
+  message->dev = facts->dev;
+  message->ino = facts->ino;
+  message->ctime_lag_ns = (gint64)((guint64)facts->ctime_ns - (guint64)facts->mtime_ns);
+  message->blocks = facts->blocks;
+}
+
 static gboolean
 refuse(GError **error, const char *what)
 {
@@ -114,6 +124,20 @@ replica_facts_from_message(const Doppel__Wire__ReplicaFacts *message, ReplicaFac
   return FALSE;
 }
 
+gboolean
+replica_facts_own_from_message(const Doppel__Wire__ReplicaFacts *message, ReplicaFacts *facts, GError **error)
+{
+  if (!replica_facts_from_message(message, facts, error))
+    return FALSE;
+  if (message && facts->type != REPLICA_ABSENT) {
+    facts->dev = message->dev;
+    facts->ino = message->ino;
+    facts->ctime_ns = (gint64)((guint64)message->mtime_ns + (guint64)message->ctime_lag_ns);
+    facts->blocks = message->blocks;
+  }
+  return TRUE;
+}
+
 GBytes *
 replica_facts_pack(const ReplicaFacts *facts, int failure)
 {
@@ -122,7 +146,7 @@ replica_facts_pack(const ReplicaFacts *facts, int failure)
     doppel__wire__replica_facts__init(&message);
     message.error = failure;
   } else {
-    replica_facts_to_message(facts, &message);
+    replica_facts_own_to_message(facts, &message);
   }
   return replica_message_pack(&message.base);
 }
@@ -138,7 +162,7 @@ replica_facts_unpack(const guint8 *data, gsize length, ReplicaFacts *facts, int 
                             "the other side sent facts of a file that are not a message");
   gboolean good = message->error <= ERRNO_MAX || refuse(error, "error number");
   *failure = good ? message->error : 0;
-  good = good && (*failure || replica_facts_from_message(message, facts, error));
+  good = good && (*failure || replica_facts_own_from_message(message, facts, error));
   doppel__wire__replica_facts__free_unpacked(message, NULL);
   return good;
 }

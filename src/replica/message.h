@@ -17,7 +17,12 @@ void replica_facts_to_message(const ReplicaFacts *facts, Doppel__Wire__ReplicaFa
 gboolean replica_facts_from_message(const Doppel__Wire__ReplicaFacts *message, ReplicaFacts *facts,
                                     GError **error);
 
-/* One packed ReplicaFacts; `failure` is the errno that came instead of facts, or 0. */
+/* The same with what is the reading machine's own (facts.h). */
+void replica_facts_own_to_message(const ReplicaFacts *facts, Doppel__Wire__ReplicaFacts *message);
+gboolean replica_facts_own_from_message(const Doppel__Wire__ReplicaFacts *message, ReplicaFacts *facts,
+                                        GError **error);
+
+/* One packed ReplicaFacts, its own too; `failure` is the errno that came instead of facts, or 0. */
 GBytes *replica_facts_pack(const ReplicaFacts *facts, int failure);
 gboolean replica_facts_unpack(const guint8 *data, gsize length, ReplicaFacts *facts, int *failure,
                               GError **error);

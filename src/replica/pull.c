@@ -137,7 +137,7 @@ refuse(ReplicaPull *pull, GError **error)
 static gboolean
 take_end(ReplicaPull *pull, const Doppel__Wire__ReplicaPullPart *part, GError **error)
 {
-  if (!replica_facts_from_message(part->facts, &pull->facts, error))
+  if (!replica_facts_own_from_message(part->facts, &pull->facts, error))
     return FALSE;
   if (pull->facts.type != REPLICA_FILE || !pull->facts.hashed || pull->end > pull->facts.size)
     return refuse(pull, error);
@@ -337,7 +337,7 @@ pack_end(ReplicaSend *send, GError **error)
   send->ended = TRUE;
   Doppel__Wire__ReplicaPullPart part = DOPPEL__WIRE__REPLICA_PULL_PART__INIT;
   Doppel__Wire__ReplicaFacts facts;
-  replica_facts_to_message(&send->facts, &facts);
+  replica_facts_own_to_message(&send->facts, &facts);
   part.end = TRUE;
   part.facts = &facts;
   return replica_message_pack(&part.base);
