@@ -63,6 +63,7 @@ typedef struct Augmenter {
   MirrorPhase phase;
   gboolean uncommitted; /* a block was sent home, and the device has not said yet that it took it */
   gboolean noticed;     /* in this block: a system call was notified, a signal came, or a thread */
+  gboolean called;      /* in this block: it made some system call, or may have */
   gboolean over;        /* the session is to end */
   guint notes_told;
   gboolean check; /* a digest of the mirror goes home with each block */

@@ -27,12 +27,16 @@ put_early_signals(Augmenter *augmenter, GError **error)
   return TRUE;
 }
 
+/* The first system call of a lone thread is looked out for: a block that only computes makes none, and then
+ * much need not be asked after it. */
 static gboolean
 resume_all(Augmenter *augmenter, GError **error)
 {
+  augmenter->called = augmenter->process->threads->len > 1;
+  int request = augmenter->called ? PTRACE_CONT : PTRACE_SYSCALL;
   for (guint i = 0; i < augmenter->process->threads->len; i++) {
     MirrorThread *thread = augmenter->process->threads->pdata[i];
-    if (thread->stopped && !mirror_thread_resume(thread, PTRACE_CONT, error))
+    if (thread->stopped && !mirror_thread_resume(thread, request, error))
       return FALSE;
   }
   return TRUE;
@@ -195,12 +199,14 @@ send_piece(Doppel__Engine__DeltaPiece *piece, void *user, GError **error)
 static gboolean
 send_memory(Augmenter *augmenter, GError **error)
 {
-  g_autoptr(GPtrArray) files = mirror_files_read_mirror(augmenter->process, error);
-  if (!files)
+  g_autoptr(GPtrArray) files = NULL;
+  augmenter->twin->still = augmenter->noticed  ? MIRROR_LIVELY
+                           : augmenter->called ? MIRROR_STILL
+                                               : MIRROR_SILENT;
+  if (augmenter->twin->still != MIRROR_SILENT &&
+      (!(files = mirror_files_read_mirror(augmenter->process, error)) ||
+       !mirror_files_fetch(augmenter->process, files, error)))
     return FALSE;
-  if (!mirror_files_fetch(augmenter->process, files, error))
-    return FALSE;
-  augmenter->twin->still = !augmenter->noticed;
   g_autoptr(MirrorDelta) delta = mirror_twin_capture(augmenter->twin, files, error);
   if (delta && augmenter->twin->children)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "a child process outlives the block");

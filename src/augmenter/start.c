@@ -106,8 +106,8 @@ spawn(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error)
 static gboolean
 seize(Augmenter *augmenter, pid_t pid, GError **error)
 {
-  long options =
-      PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC;
+  long options = PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+                 PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD;
   if (ptrace(PTRACE_SEIZE, pid, 0, options) < 0)
     return doppel_error_errno(error, "tracing the mirror");
   if (!sandbox_release(augmenter->sandbox, pid, error))

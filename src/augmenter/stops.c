@@ -183,6 +183,7 @@ on_breakpoint(Augmenter *augmenter, MirrorThread *thread, GError **error)
     return FALSE;
   if (thread->own_tid == augmenter->block_thread && arch_frame_left(augmenter->entry_sp, arch_sp(registers)))
     return augmenter_block_end(augmenter, DOPPEL__ENGINE__HOW__RETURNED, 0, NULL, error);
+  augmenter->called = TRUE;                          /* from here on nobody sees it */
   return mirror_breakpoint_step_over(thread, error); /* a deeper call of a recursion, or another thread */
 }
 
@@ -256,7 +257,9 @@ augmenter_reap(Augmenter *augmenter, GError **error)
     }
     /* A thread's first stop can come before the word of its birth. */
     MirrorStop stop = mirror_stop_read(augmenter->process, tid, status);
-    augmenter->noticed |= stop.kind != MIRROR_STOP_BREAKPOINT && stop.kind != MIRROR_STOP_NONE;
+    augmenter->called |= stop.kind != MIRROR_STOP_BREAKPOINT;
+    augmenter->noticed |= stop.kind != MIRROR_STOP_BREAKPOINT && stop.kind != MIRROR_STOP_NONE &&
+                          stop.kind != MIRROR_STOP_SYSCALL;
     if (!stop.thread->armed)
       mirror_breakpoints_arm(stop.thread, NULL);
     if (!on_stop(augmenter, &stop, error))

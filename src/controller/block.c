@@ -32,7 +32,11 @@ mark(Controller *controller, SplitPart part)
 static gboolean
 send_piece(Doppel__Engine__DeltaPiece *piece, void *user, GError **error)
 {
-  return ENGINE_SEND(((Controller *)user)->link, DELTA, delta, piece, error);
+  EngineMessage message = {PROTOBUF_C_MESSAGE_INIT(&doppel__engine__message__descriptor),
+                           DOPPEL__ENGINE__MESSAGE__KIND_DELTA,
+                           {.delta = piece}};
+  /* The block's own message comes right behind the last one. */
+  return (piece->last ? engine_queue : engine_send)(((Controller *)user)->link, &message, error);
 }
 
 /* Output that nobody can tell from later output: to what blocks, and keeps bytes in order. */
@@ -67,25 +71,52 @@ send_signals(Controller *controller, GArray *waiting, GError **error)
   return TRUE;
 }
 
+/* What a block begins with. */
+typedef struct {
+  GPtrArray *files, *stale;
+  MirrorDelta *delta;
+} Beginning;
+
+static void
+beginning_clear(Beginning *beginning)
+{
+  g_clear_pointer(&beginning->files, g_ptr_array_unref);
+  g_clear_pointer(&beginning->stale, g_ptr_array_unref);
+  g_clear_pointer(&beginning->delta, mirror_delta_free);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Beginning, beginning_clear)
+
+/* The program is asked first, and answers while all else is looked at. */
+static gboolean
+capture(Controller *controller, Beginning *beginning, GError **error)
+{
+  MirrorTwin *twin = controller->twin;
+  if (!mirror_twin_ask(twin, error))
+    return FALSE;
+  beginning->files =
+      mirror_files_read_primary(controller->process, controller_is_inherited, controller, error);
+  if (beginning->files && pins_begin(controller, beginning->files))
+    beginning->stale = device_files_stale(controller->files, controller->pid, error);
+  if (beginning->stale)
+    beginning->delta = mirror_twin_capture(twin, beginning->files, error);
+  return beginning->delta || (mirror_twin_answered(twin, NULL), FALSE);
+}
+
 static gboolean
 send_block(Controller *controller, guint64 entry_sp, guint64 return_address, GError **error)
 {
-  g_autoptr(GPtrArray) files =
-      mirror_files_read_primary(controller->process, controller_is_inherited, controller, error);
+  g_auto(Beginning) beginning = {0};
   g_autoptr(GArray) bufferable = g_array_new(FALSE, FALSE, sizeof(gint32));
   g_autoptr(GArray) waiting = g_array_new(FALSE, FALSE, sizeof(MirrorSignal));
-  if (!files || !pins_begin(controller, files) || !mirror_signals_take(controller->process, waiting, error))
+  if (!mirror_signals_take(controller->process, waiting, error))
     return FALSE;
   controller->block++;
-  if (!send_signals(controller, waiting, error))
-    return FALSE;
-  g_autoptr(MirrorDelta) delta = mirror_twin_capture(controller->twin, files, error);
-  if (!delta)
+  if (!send_signals(controller, waiting, error) || !capture(controller, &beginning, error))
     return FALSE;
   mark(controller, SPLIT_CAPTURE);
-  if (!mirror_delta_send(delta, send_piece, controller, error))
+  if (!mirror_delta_send(beginning.delta, send_piece, controller, error))
     return FALSE;
-  note_bufferable(files, bufferable);
+  note_bufferable(beginning.files, bufferable);
   Doppel__Engine__Block block = DOPPEL__ENGINE__BLOCK__INIT;
   block.block = controller->block;
   block.thread = controller->block_thread->own_tid;
@@ -94,11 +125,8 @@ send_block(Controller *controller, guint64 entry_sp, guint64 return_address, GEr
   block.children = controller->twin->children;
   block.n_bufferable = bufferable->len;
   block.bufferable = (gint32 *)(void *)bufferable->data;
-  g_autoptr(GPtrArray) stale = device_files_stale(controller->files, controller->pid, error);
-  if (!stale)
-    return FALSE;
-  block.n_stale = stale->len;
-  block.stale = (Doppel__Engine__Told **)stale->pdata;
+  block.n_stale = beginning.stale->len;
+  block.stale = (Doppel__Engine__Told **)beginning.stale->pdata;
   return ENGINE_SEND(controller->link, BLOCK, block, &block, error);
 }
 

@@ -62,79 +62,97 @@ send_again(MirrorThread *thread, guint64 later)
       syscall(SYS_tgkill, thread->process->pid, thread->tid, numbers[i]);
 }
 
-/* Runs a stopped thread, whose registers are prepared, until it traps at `trap`. */
 static gboolean
-run_to_trap(MirrorThread *thread, const ArchRegisters *prepared, guint64 trap, ArchRegisters *after,
-            GError **error)
+let_run(MirrorThread *thread, GError **error)
+{
+  return ptrace(PTRACE_CONT, thread->tid, 0, 0) >= 0 ||
+         doppel_error_errno(error, "running thread %d", thread->tid);
+}
+
+/* Until it traps where it is to. */
+static gboolean
+wait_for_trap(MirrorThread *thread, ArchRegisters *after, GError **error)
 {
   guint64 later = 0;
-  if (!arch_registers_write(thread->tid, prepared, error))
-    return FALSE;
   for (;;) {
-    if (ptrace(PTRACE_CONT, thread->tid, 0, 0) < 0)
-      return doppel_error_errno(error, "running thread %d", thread->tid);
     int status;
     if (mirror_thread_wait(thread, &status) < 0 || !WIFSTOPPED(status))
       return doppel_error_set(error, DOPPEL_ERROR_GONE, "thread %d died while a system call was made for it",
                               thread->tid);
     if (!arch_registers_read(thread->tid, after, error))
       return FALSE;
-    if (WSTOPSIG(status) == SIGTRAP && status >> 16 == 0 && arch_pc(after) == trap) {
+    if (WSTOPSIG(status) == SIGTRAP && status >> 16 == 0 && arch_pc(after) == thread->inject_trap) {
       send_again(thread, later);
       return TRUE;
     }
-    if (put_off(thread, status, &later))
-      continue;
     if (status >> 16 == PTRACE_EVENT_STOP) {
       thread->interrupting = FALSE;
-      continue;
-    }
-    if (status >> 16 == PTRACE_EVENT_CLONE) {
+    } else if (status >> 16 == PTRACE_EVENT_CLONE) {
       unsigned long born = 0;
       ptrace(PTRACE_GETEVENTMSG, thread->tid, 0, &born);
-      thread->process->born = born;
-      continue; /* its own first stop is waited for by who made it */
+      thread->process->born = born; /* its own first stop is waited for by who made it */
+    } else if (!put_off(thread, status, &later)) {
+      return doppel_error_set(error, DOPPEL_ERROR_FAILED,
+                              "thread %d stopped with signal %d at 0x%" G_GINT64_MODIFIER
+                              "x while a system call was made for it",
+                              thread->tid, WSTOPSIG(status), arch_pc(after));
     }
-    return doppel_error_set(error, DOPPEL_ERROR_FAILED,
-                            "thread %d stopped with signal %d at 0x%" G_GINT64_MODIFIER
-                            "x while a system call was made for it",
-                            thread->tid, WSTOPSIG(status), arch_pc(after));
+    if (!let_run(thread, error))
+      return FALSE;
   }
 }
 
 /* Signals are blocked: the calls are ours, not a place for the program's handlers to run. But for the trap,
  * which the kernel would force through, and forget the program's handler for it. */
 static gboolean
-run_prepared(MirrorThread *thread, const ArchRegisters *prepared, guint64 trap, ArchRegisters *after,
-             GError **error)
+run_begin(MirrorThread *thread, const ArchRegisters *prepared, guint64 trap, GError **error)
 {
-  guint64 mask;
-  siginfo_t info = thread->stop_info;
-  if (!mask_set(thread, ~(1ull << (SIGTRAP - 1)), &mask, error))
-    return FALSE;
-  gboolean ran = run_to_trap(thread, prepared, trap, after, error);
+  thread->inject_trap = trap;
+  return mask_set(thread, ~(1ull << (SIGTRAP - 1)), &thread->inject_mask, error) &&
+         arch_registers_write(thread->tid, prepared, error) && let_run(thread, error);
+}
+
+static gboolean
+run_finish(MirrorThread *thread, ArchRegisters *after, GError **error)
+{
+  gboolean ran = wait_for_trap(thread, after, error);
   ArchRegisters *own = &thread->registers;
-  if (ran && (!arch_registers_write(thread->tid, own, error) || !mask_set(thread, mask, NULL, error)))
+  if (ran &&
+      (!arch_registers_write(thread->tid, own, error) || !mask_set(thread, thread->inject_mask, NULL, error)))
     return FALSE;
   thread->registers_changed = FALSE;
   thread->registers_read = TRUE;
   /* A signal that waited to be delivered is to be delivered still, with what it carried. */
   if (ran && thread->stop_signal)
-    ptrace(PTRACE_SETSIGINFO, thread->tid, 0, &info);
+    ptrace(PTRACE_SETSIGINFO, thread->tid, 0, &thread->stop_info);
   return ran;
 }
 
 static gboolean
-run_batch(MirrorThread *thread, guint64 array, guint count, GError **error)
+run_prepared(MirrorThread *thread, const ArchRegisters *prepared, guint64 trap, ArchRegisters *after,
+             GError **error)
+{
+  return run_begin(thread, prepared, trap, error) && run_finish(thread, after, error);
+}
+
+static gboolean
+batch_begin(MirrorThread *thread, guint64 array, guint count, GError **error)
 {
   guint64 scratch = thread->process->scratch;
   const ArchStub *stub = arch_stub();
   ArchRegisters *own = mirror_thread_registers(thread, error);
   if (!own)
     return FALSE;
-  ArchRegisters prepared = *own, after;
+  ArchRegisters prepared = *own;
   arch_set_batch(&prepared, scratch + stub->batch_at, array, count);
-  return run_prepared(thread, &prepared, scratch + stub->batch_trap_at, &after, error);
+  return run_begin(thread, &prepared, scratch + stub->batch_trap_at, error);
+}
+
+static gboolean
+run_batch(MirrorThread *thread, guint64 array, guint count, GError **error)
+{
+  ArchRegisters after;
+  return batch_begin(thread, array, count, error) && run_finish(thread, &after, error);
 }
 
 gboolean
@@ -160,9 +178,25 @@ mirror_kept_address(const MirrorProcess *process)
 }
 
 gboolean
+mirror_inject_kept_begin(MirrorThread *thread, guint first, guint count, GError **error)
+{
+  guint64 array = mirror_kept_address(thread->process) + first * sizeof(MirrorCall);
+  thread->answering = batch_begin(thread, array, count, error);
+  return thread->answering;
+}
+
+gboolean
+mirror_inject_kept_finish(MirrorThread *thread, GError **error)
+{
+  ArchRegisters after;
+  thread->answering = FALSE;
+  return run_finish(thread, &after, error);
+}
+
+gboolean
 mirror_inject_kept(MirrorThread *thread, guint first, guint count, GError **error)
 {
-  return run_batch(thread, mirror_kept_address(thread->process) + first * sizeof(MirrorCall), count, error);
+  return mirror_inject_kept_begin(thread, first, count, error) && mirror_inject_kept_finish(thread, error);
 }
 
 gboolean

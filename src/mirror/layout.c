@@ -179,6 +179,8 @@ parse(const MirrorProcess *process, GByteArray *text)
     const char *name;
     gboolean shared = FALSE;
     at = read_line(at, &mapping, &name, &shared);
+    if (strcmp(name, "[vsyscall]") != 0)
+      layout->bytes += mapping.end - mapping.start;
     if (strcmp(name, "[vdso]") == 0) {
       layout->vdso = mapping.start;
       layout->vdso_end = mapping.end;
@@ -222,6 +224,17 @@ mirror_layout_renew(MirrorProcess *process, MirrorLayout **layout, GError **erro
   mirror_layout_free(*layout);
   *layout = parse(process, text);
   return TRUE;
+}
+
+gboolean
+mirror_layout_holds(MirrorProcess *process, const MirrorLayout *layout)
+{
+  char text[128];
+  ssize_t got = layout ? pread(process->sizes, text, sizeof text - 1, 0) : -1;
+  if (got <= 0)
+    return FALSE;
+  text[got] = '\0';
+  return strtoull(text, NULL, 10) * sysconf(_SC_PAGESIZE) == layout->bytes;
 }
 
 const MirrorMapping *

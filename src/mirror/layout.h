@@ -31,6 +31,7 @@ typedef struct {
   GArray
       *areas; /* MirrorMapping: as the kernel has them (one VMA each), not joined; empty for a parsed text */
   guint64 vdso, vdso_end; /* 0: none */
+  guint64 bytes;          /* of all that is mapped, ours too */
   GByteArray *text;       /* as the kernel gave it, with a NUL; NULL for a parsed one */
   GBytes *packed;         /* once it was asked for */
 } MirrorLayout;
@@ -43,6 +44,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorLayout, mirror_layout_free)
 MirrorLayout *mirror_layout_read(MirrorProcess *process, GError **error);
 /* Reads it again, into *layout (which may be NULL): the same object where nothing is otherwise. */
 gboolean mirror_layout_renew(MirrorProcess *process, MirrorLayout **layout, GError **error);
+/* Of a process that has made no system call since `layout` was read: whether it holds still. Its stack may
+ * have grown, and so its size. */
+gboolean mirror_layout_holds(MirrorProcess *process, const MirrorLayout *layout);
 
 const MirrorMapping *mirror_layout_find(const MirrorLayout *layout, guint64 address);
 gboolean mirror_mapping_alike(const MirrorMapping *a, const MirrorMapping *b); /* all but where they are */

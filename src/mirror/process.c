@@ -29,6 +29,7 @@ open_memory(MirrorProcess *process, GError **error)
   io_close(&process->memory);
   io_close(&process->pagemap);
   io_close(&process->maps);
+  io_close(&process->sizes);
   process->memory = openat(process->directory, "mem", O_RDWR | O_CLOEXEC);
   if (process->memory < 0)
     return doppel_error_errno(error, "opening the memory of process %d", process->pid);
@@ -38,6 +39,9 @@ open_memory(MirrorProcess *process, GError **error)
   process->maps = openat(process->directory, "maps", O_RDONLY | O_CLOEXEC);
   if (process->maps < 0)
     return doppel_error_errno(error, "opening the mappings of process %d", process->pid);
+  process->sizes = openat(process->directory, "statm", O_RDONLY | O_CLOEXEC);
+  if (process->sizes < 0)
+    return doppel_error_errno(error, "opening the sizes of process %d", process->pid);
   return TRUE;
 }
 
@@ -73,7 +77,7 @@ mirror_process_new(pid_t pid, int proc_fd, GError **error)
 {
   g_autoptr(MirrorProcess) process = g_new0(MirrorProcess, 1);
   process->pid = pid;
-  process->memory = process->pagemap = process->maps = -1;
+  process->memory = process->pagemap = process->maps = process->sizes = -1;
   process->threads = g_ptr_array_new_with_free_func(thread_free);
   char path[32];
   snprintf(path, sizeof path, "%d", pid);
@@ -98,6 +102,7 @@ mirror_process_free(MirrorProcess *process)
   io_close(&process->memory);
   io_close(&process->pagemap);
   io_close(&process->maps);
+  io_close(&process->sizes);
   io_close(&process->directory);
   mirror_files_memory_free(process->files);
   g_ptr_array_unref(process->threads);
@@ -114,7 +119,7 @@ mirror_process_renew(MirrorProcess *process, int proc_fd, GError **error)
   leader->own_tid = process->own_pid;
   leader->stopped = leader->armed = TRUE;
   leader->registers_read = leader->registers_changed = FALSE;
-  leader->in_call = FALSE;
+  leader->in_call = leader->answering = FALSE;
   process->scratch = 0;
   process->kept = FALSE;
   g_clear_pointer(&process->files, mirror_files_memory_free);

@@ -28,8 +28,10 @@ typedef struct {
   ArchRegisters registers;
   ArchRegisters call_saved; /* while in_call */
   guint64 call_saved_mask;
-  void *user;   /* the owner's */
-  void *answer; /* the owner's, freed with the thread */
+  gboolean answering;               /* runs the calls that mirror_inject_kept_begin() gave it */
+  guint64 inject_mask, inject_trap; /* while an injection runs: its own signal mask, where it ends */
+  void *user;                       /* the owner's */
+  void *answer;                     /* the owner's, freed with the thread */
 } MirrorThread;
 
 #define MIRROR_BREAKPOINTS_MAX 64
@@ -40,11 +42,11 @@ typedef struct {
 } MirrorBreakpoint;
 
 struct MirrorProcess {
-  pid_t pid;     /* as the tracer sees it */
-  pid_t own_pid; /* as the process sees itself */
-  int directory; /* /proc/PID of the tracer's procfs */
-  int memory, pagemap, maps;
-  GPtrArray *threads; /* MirrorThread, the leader first */
+  pid_t pid;                        /* as the tracer sees it */
+  pid_t own_pid;                    /* as the process sees itself */
+  int directory;                    /* /proc/PID of the tracer's procfs */
+  int memory, pagemap, maps, sizes; /* the last one: statm */
+  GPtrArray *threads;               /* MirrorThread, the leader first */
   gboolean primary;
   guint64 scratch;          /* 0: not there yet */
   gboolean kept;            /* the scratch holds the batch that stays there (state.c) */
@@ -180,6 +182,10 @@ gboolean mirror_inject(MirrorThread *thread, MirrorCall *calls, guint count, GEr
  * to be read from there. */
 guint64 mirror_kept_address(const MirrorProcess *process);
 gboolean mirror_inject_kept(MirrorThread *thread, guint first, guint count, GError **error);
+/* In two halves, for who has something to do meanwhile that does not need the thread to stand still. What was
+ * begun has to be finished before anything else is asked of the thread. */
+gboolean mirror_inject_kept_begin(MirrorThread *thread, guint first, guint count, GError **error);
+gboolean mirror_inject_kept_finish(MirrorThread *thread, GError **error);
 /* One call; its result, or an error of the machinery. */
 gboolean mirror_inject_one(MirrorThread *thread, gint64 number, const guint64 arguments[6], gint64 *result,
                            GError **error);

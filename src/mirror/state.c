@@ -206,6 +206,28 @@ put_umask_right(MirrorThread *leader, guint32 mask, GError **error)
          mirror_memory_write(process, at, argument, sizeof argument[0], error);
 }
 
+/* Where the leader's questions begin. */
+static guint
+first_question(const MirrorProcess *process, const MirrorState *still)
+{
+  return process->primary ? ASK_LIMITS : still ? ASK_BRK : ASK_ACTIONS;
+}
+
+gboolean
+mirror_state_ask(MirrorProcess *process, const MirrorState *still, GError **error)
+{
+  guint first = first_question(process, still);
+  return put_questions(process, error) &&
+         mirror_inject_kept_begin(mirror_thread_leader(process), first, ASK_COUNT - first, error);
+}
+
+gboolean
+mirror_state_answered(MirrorProcess *process, GError **error)
+{
+  MirrorThread *leader = mirror_thread_leader(process);
+  return !leader->answering || mirror_inject_kept_finish(leader, error);
+}
+
 static gboolean
 ask(MirrorThread *thread, guint first, Answers *answers, GError **error)
 {
@@ -213,7 +235,9 @@ ask(MirrorThread *thread, guint first, Answers *answers, GError **error)
   gsize wanted = first == ASK_LIMITS    ? sizeof *answers
                  : first == ASK_ACTIONS ? offsetof(Answers, limits)
                                         : offsetof(Answers, actions);
-  if (!put_questions(process, error) || !mirror_inject_kept(thread, first, ASK_COUNT - first, error) ||
+  if (!(thread->answering
+            ? mirror_inject_kept_finish(thread, error)
+            : put_questions(process, error) && mirror_inject_kept(thread, first, ASK_COUNT - first, error)) ||
       !mirror_memory_read(process, answers_address(process), answers, wanted, error))
     return FALSE;
   if (answers->calls[ASK_TID - ASK_UMASK].result < 0)
@@ -248,14 +272,29 @@ read_misc(MirrorProcess *process, guint64 brk, const MirrorState *still, GError 
 }
 
 static gboolean
-read_thread(MirrorState *state, MirrorThread *thread, guint first, Answers *answers, GError **error)
+read_registers(MirrorState *state, MirrorThread *thread, GError **error)
 {
-  ThreadRest rest = {0};
   ArchRegisters *registers = mirror_thread_registers(thread, error);
   if (!registers)
     return FALSE;
   g_autoptr(GByteArray) extended = g_byte_array_new();
-  if (!arch_extended_read(thread->tid, extended, error) || !ask(thread, first, answers, error))
+  if (!arch_extended_read(thread->tid, extended, error))
+    return FALSE;
+  /* Elsewhere nobody knows how to restart the call it may have been frozen in. Here, if it stays, the kernel
+   * does. */
+  ArchRegisters moved = *registers;
+  arch_rewind_call(&moved);
+  mirror_state_set(state, MIRROR_SECTION_REGISTERS, thread->own_tid, g_bytes_new(moved.word, moved.length));
+  mirror_state_set(state, MIRROR_SECTION_EXTENDED, thread->own_tid,
+                   g_byte_array_free_to_bytes(g_steal_pointer(&extended)));
+  return TRUE;
+}
+
+static gboolean
+read_thread(MirrorState *state, MirrorThread *thread, guint first, Answers *answers, GError **error)
+{
+  ThreadRest rest = {0};
+  if (!ask(thread, first, answers, error) || !read_registers(state, thread, error))
     return FALSE;
   if (ptrace(PTRACE_GETSIGMASK, thread->tid, sizeof rest.mask, &rest.mask) < 0)
     return doppel_error_errno(error, "reading the signal mask of thread %d", thread->tid);
@@ -267,13 +306,6 @@ read_thread(MirrorState *state, MirrorThread *thread, guint first, Answers *answ
   rest.robust_head = answers->robust_head;
   rest.robust_length = answers->robust_length;
   memcpy(rest.name, answers->name, strnlen(answers->name, NAME_BYTES - 1));
-  /* Elsewhere nobody knows how to restart the call it may have been frozen in. Here, if it stays, the kernel
-   * does. */
-  ArchRegisters moved = *registers;
-  arch_rewind_call(&moved);
-  mirror_state_set(state, MIRROR_SECTION_REGISTERS, thread->own_tid, g_bytes_new(moved.word, moved.length));
-  mirror_state_set(state, MIRROR_SECTION_EXTENDED, thread->own_tid,
-                   g_byte_array_free_to_bytes(g_steal_pointer(&extended)));
   mirror_state_set(state, MIRROR_SECTION_THREAD, thread->own_tid, g_bytes_new(&rest, sizeof rest));
   return TRUE;
 }
@@ -285,7 +317,7 @@ mirror_state_read(MirrorProcess *process, MirrorLayout *layout, const MirrorFile
 {
   g_autoptr(GHashTable) state = mirror_state_new();
   Answers leader = {0}, other;
-  guint first = process->primary ? ASK_LIMITS : still ? ASK_BRK : ASK_ACTIONS;
+  guint first = first_question(process, still);
   for (guint i = 0; i < process->threads->len; i++) {
     MirrorThread *thread = process->threads->pdata[i];
     if ((!counts || counts(thread, user)) &&
@@ -308,6 +340,23 @@ mirror_state_read(MirrorProcess *process, MirrorLayout *layout, const MirrorFile
   GByteArray *packed = g_byte_array_new();
   mirror_files_pack(files, packed);
   mirror_state_set(state, MIRROR_SECTION_FILES, 0, g_byte_array_free_to_bytes(packed));
+  return g_steal_pointer(&state);
+}
+
+MirrorState *
+mirror_state_read_silent(MirrorProcess *process, MirrorLayout *layout, const MirrorState *agreed,
+                         GError **error)
+{
+  g_autoptr(GHashTable) state = mirror_state_new();
+  GHashTableIter iterator;
+  gpointer key, bytes;
+  g_hash_table_iter_init(&iterator, (GHashTable *)agreed);
+  while (g_hash_table_iter_next(&iterator, &key, &bytes))
+    mirror_state_set(state, *(guint64 *)key >> 32, (guint32) * (guint64 *)key, g_bytes_ref(bytes));
+  mirror_state_set(state, MIRROR_SECTION_LAYOUT, 0, g_bytes_ref(mirror_layout_pack(layout)));
+  for (guint i = 0; i < process->threads->len; i++)
+    if (!read_registers(state, process->threads->pdata[i], error))
+      return NULL;
   return g_steal_pointer(&state);
 }
 

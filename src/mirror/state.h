@@ -43,9 +43,18 @@ void mirror_section_free(MirrorSection *section);
  * change them are notified (syscalls_table.c), and a signal's delivery may set an action back (SA_RESETHAND).
  * NULL: all is read. *children: whether it has any. */
 typedef gboolean (*MirrorThreadCounts)(const MirrorThread *thread, void *user);
+/* Has the leader begin to answer what only the process itself knows; mirror_state_read() waits for that.
+ * Until then, or mirror_state_answered(), nothing else may be asked of the leader that needs it to stand
+ * still. */
+gboolean mirror_state_ask(MirrorProcess *process, const MirrorState *still, GError **error);
+gboolean mirror_state_answered(MirrorProcess *process, GError **error);
 MirrorState *mirror_state_read(MirrorProcess *process, MirrorLayout *layout, const MirrorFiles *files,
                                MirrorThreadCounts counts, void *user, const MirrorState *still,
                                gboolean *children, GError **error);
+/* The same of a process that has made no system call since it agreed on `agreed`, and got no signal: only its
+ * registers and its stack's size can be others. */
+MirrorState *mirror_state_read_silent(MirrorProcess *process, MirrorLayout *layout, const MirrorState *agreed,
+                                      GError **error);
 
 /* rseq areas are written by the kernel at any time and mean nothing elsewhere: unregisters those of all
  * threads, as glibc has it where the kernel knows no rseq (rseq(2), glibc's "The Restartable Sequences"). */

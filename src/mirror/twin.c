@@ -68,25 +68,63 @@ read_runs(MirrorProcess *process, MirrorDelta *delta, GError **error)
   return TRUE;
 }
 
+/* What a mirror of which no call was notified still is; NULL: nothing is known. */
+static const MirrorState *
+still_so(const MirrorTwin *twin)
+{
+  return twin->primary || twin->still == MIRROR_LIVELY ? NULL : twin->agreed;
+}
+
+static gboolean
+is_silent(const MirrorTwin *twin)
+{
+  return still_so(twin) && twin->still == MIRROR_SILENT;
+}
+
+gboolean
+mirror_twin_ask(MirrorTwin *twin, GError **error)
+{
+  return is_silent(twin) || (mirror_state_quiet_rseq(twin->process, error) &&
+                             mirror_state_ask(twin->process, still_so(twin), error));
+}
+
+gboolean
+mirror_twin_answered(MirrorTwin *twin, GError **error)
+{
+  return mirror_state_answered(twin->process, error);
+}
+
+static gboolean
+capture_memory(MirrorTwin *twin, MirrorDelta *delta, GError **error)
+{
+  if (!(is_silent(twin) && mirror_layout_holds(twin->process, twin->layout)) &&
+      !mirror_layout_renew(twin->process, &twin->layout, error))
+    return FALSE;
+  /* A mapping that a block made and left is only a file of the replica to the other side. */
+  return (!twin->primary || refuse_foreign(twin->layout, error)) &&
+         mirror_tracker_changed(twin->tracker, twin->layout, delta->runs, error) &&
+         read_runs(twin->process, delta, error);
+}
+
+static MirrorState *
+capture_state(MirrorTwin *twin, const MirrorFiles *files, GError **error)
+{
+  return is_silent(twin) ? mirror_state_read_silent(twin->process, twin->layout, twin->agreed, error)
+                         : mirror_state_read(twin->process, twin->layout, files, twin->counts, twin->user,
+                                             still_so(twin), &twin->children, error);
+}
+
 MirrorDelta *
 mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GError **error)
 {
   g_autoptr(MirrorDelta) delta = mirror_delta_new();
-  if (!mirror_state_quiet_rseq(twin->process, error))
+  if (!mirror_thread_leader(twin->process)->answering && !mirror_twin_ask(twin, error))
     return NULL;
-  if (!mirror_layout_renew(twin->process, &twin->layout, error))
+  MirrorState *now = capture_memory(twin, delta, error) ? capture_state(twin, files, error) : NULL;
+  if (!now) {
+    mirror_twin_answered(twin, NULL);
     return NULL;
-  MirrorLayout *layout = twin->layout;
-  /* A mapping that a block made and left is only a file of the replica to the other side. */
-  if ((twin->primary && !refuse_foreign(layout, error)) ||
-      !mirror_tracker_changed(twin->tracker, layout, delta->runs, error) ||
-      !read_runs(twin->process, delta, error))
-    return NULL;
-  const MirrorState *still = twin->still && !twin->primary ? twin->agreed : NULL;
-  MirrorState *now = mirror_state_read(twin->process, layout, files, twin->counts, twin->user, still,
-                                       &twin->children, error);
-  if (!now)
-    return NULL;
+  }
   GBytes *limits =
       !twin->primary && twin->agreed ? mirror_state_get(twin->agreed, MIRROR_SECTION_LIMITS, 0) : NULL;
   if (limits)

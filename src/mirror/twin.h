@@ -4,13 +4,20 @@
 
 #include "mirror/delta.h"
 
+/* What a mirror may have done since the twins agreed, as far as its owner knows. */
+typedef enum {
+  MIRROR_LIVELY,
+  MIRROR_STILL,  /* no system call of it was notified, no signal delivered: see mirror_state_read() */
+  MIRROR_SILENT, /* and it made no other either: see mirror_state_read_silent() */
+} MirrorStillness;
+
 typedef struct {
   MirrorProcess *process;
   MirrorTracker *tracker;
   MirrorState *agreed;  /* what both sides have; NULL before the first delta */
   MirrorLayout *layout; /* the process's own at the last capture or apply */
   gboolean primary;
-  gboolean still;    /* mirror, the owner's: see mirror_state_read() */
+  MirrorStillness still; /* mirror, the owner's */
   gboolean strays;   /* primary, the owner's: descriptors were made in it that the block may have closed */
   gboolean children; /* at the last capture the process had child processes */
   MirrorThreadCounts counts; /* which threads are the program's; NULL: all */
@@ -25,8 +32,13 @@ MirrorTwin *mirror_twin_new(MirrorProcess *process, gboolean primary, MirrorTrac
 void mirror_twin_free(MirrorTwin *twin); /* not the process */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorTwin, mirror_twin_free)
 
+/* Begins a capture: the process is asked what only it knows, and answers while the owner looks at other
+ * things, its files say, and while mirror_twin_capture() looks at its memory. Where no capture follows, or
+ * one that fails, mirror_twin_answered() waits until it stands where it stood. */
+gboolean mirror_twin_ask(MirrorTwin *twin, GError **error);
+gboolean mirror_twin_answered(MirrorTwin *twin, GError **error);
 /* What changed since the twins agreed; from now on they agree on what it says. UNSUPPORTED where the process
- * has what cannot be mirrored. All threads must be stopped. */
+ * has what cannot be mirrored. All threads must be stopped. `files` may be NULL of a SILENT mirror. */
 MirrorDelta *mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GError **error);
 
 /* Makes the process what the delta says. On the primary nothing is changed unless all that can be foreseen to
