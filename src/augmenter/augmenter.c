@@ -288,6 +288,8 @@ clear(Augmenter *augmenter)
   g_array_unref(augmenter->early);
   g_array_unref(augmenter->end_signals);
   g_hash_table_unref(augmenter->sent_back);
+  g_hash_table_unref(augmenter->clock_bases);
+  g_array_unref(augmenter->processors);
   g_array_unref(augmenter->reserved);
   g_free(augmenter->end_reason);
   io_close(&augmenter->listener);
@@ -315,6 +317,8 @@ augmenter_session(Link *link, const AugmenterSession *session)
       .signals = g_array_new(FALSE, FALSE, sizeof(QueuedSignal)),
       .early = g_array_new(FALSE, FALSE, sizeof(QueuedSignal)),
       .end_signals = g_array_new(FALSE, FALSE, sizeof(QueuedSignal)),
+      .clock_bases = g_hash_table_new_full(NULL, NULL, NULL, g_free),
+      .processors = g_array_new(FALSE, FALSE, sizeof(guint32)),
       .sent_back = g_hash_table_new(NULL, NULL),
       .reserved = g_array_new(FALSE, FALSE, sizeof(pid_t)),
   };

@@ -97,6 +97,8 @@ typedef struct Augmenter {
       creating_id; /* the thread that is inside a call that makes a task (0: none); the task's id */
   gboolean creating_thread;
   pid_t next_child_id;
+  GHashTable *clock_bases; /* what the primary has used, see processor.c */
+  GArray *processors;      /* guint32: of the device, those that the program may run on */
   Paths *paths;
   GQueue *postponed; /* EngineMessage that came while an answer about files was waited for */
 } Augmenter;
@@ -137,6 +139,16 @@ gboolean augmenter_call_again(Augmenter *augmenter, pid_t tid, ArchRegisters *re
 gboolean augmenter_cancel(Augmenter *augmenter, HeldCall *call, GError **error);
 /* What waitpid(2) tells of a task that is none of the mirror's threads. */
 gboolean augmenter_child(Augmenter *augmenter, pid_t tid, int status, GError **error);
+
+/* ---- processor.c: processors and their time ---- */
+typedef enum {
+  PROCESSOR_NATIVE,
+  PROCESSOR_DONE /* the answer is written, the call returns 0 */,
+  PROCESSOR_ASK
+} ProcessorAnswer;
+ProcessorAnswer processor_time(Augmenter *augmenter, const HeldCall *held);
+void processor_time_told(Augmenter *augmenter, const HeldCall *held); /* after PROCESSOR_ASK */
+ProcessorAnswer processor_number(Augmenter *augmenter, const HeldCall *held);
 
 /* ---- answer.c: answering seccomp ---- */
 void augmenter_continue(Augmenter *augmenter, HeldCall *call);

@@ -98,6 +98,7 @@ augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, 
   augmenter->block_thread = block->thread;
   augmenter->entry_sp = block->entry_sp;
   augmenter->primary_has_children = block->children;
+  g_hash_table_remove_all(augmenter->clock_bases);
   g_array_set_size(augmenter->bufferable, 0);
   for (gsize i = 0; i < block->n_bufferable; i++)
     g_array_append_val(augmenter->bufferable, block->bufferable[i]);

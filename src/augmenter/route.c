@@ -174,6 +174,8 @@ augmenter_forwarded(Augmenter *augmenter, const Doppel__Engine__Forwarded *messa
     /* A broken pipe kills who writes to it, unless it asked otherwise; the device spared the primary. */
     if (value == -EPIPE && (held->row->flags & SYSCALL_OUTPUT))
       syscall(SYS_tgkill, held->child ? held->tid : augmenter->process->pid, held->tid, SIGPIPE);
+    if (value >= 0 && held->row->class == SYSCALL_SPECIAL && held->row->handler == SYSCALL_HANDLER_CPU_TIME)
+      processor_time_told(augmenter, held);
     if (value >= 0)
       paths_note_forwarded(augmenter->paths, held->tid, held->row, held->arguments);
     augmenter_answer(augmenter, held, value);
@@ -474,6 +476,19 @@ route_local(Augmenter *augmenter, HeldCall *held, GError **error)
 }
 
 static gboolean
+route_processor(Augmenter *augmenter, HeldCall *held, ProcessorAnswer how, GError **error)
+{
+  switch (how) {
+  case PROCESSOR_NATIVE:
+    return go_on(augmenter, held);
+  case PROCESSOR_DONE:
+    return answer(augmenter, held, 0);
+  default:
+    return forward(augmenter, held, NULL, FALSE, error);
+  }
+}
+
+static gboolean
 route_special(Augmenter *augmenter, HeldCall *held, GError **error)
 {
   switch ((SyscallHandler)held->row->handler) {
@@ -525,9 +540,11 @@ route_special(Augmenter *augmenter, HeldCall *held, GError **error)
   case SYSCALL_HANDLER_SIGACTION:
   case SYSCALL_HANDLER_SIGWAIT:
   case SYSCALL_HANDLER_UMASK:
-  case SYSCALL_HANDLER_CPU_TIME:
-  case SYSCALL_HANDLER_CPU:
     return go_on(augmenter, held);
+  case SYSCALL_HANDLER_CPU_TIME:
+    return route_processor(augmenter, held, processor_time(augmenter, held), error);
+  case SYSCALL_HANDLER_CPU:
+    return route_processor(augmenter, held, processor_number(augmenter, held), error);
   default:
     return cut(augmenter, held, NULL, error);
   }

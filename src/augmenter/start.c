@@ -193,6 +193,7 @@ augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start,
                             "a second program in one session, or no place for it");
   if (start->uid != augmenter->uid || start->gid != augmenter->gid)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a program of another user than its place is for");
+  g_array_append_vals(augmenter->processors, start->processor, start->n_processor);
   if (!mirror_track_parse(start->track, &track))
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "an unknown way to track pages");
   if (*start->path != '/' || memchr(start->directory.data, 0, start->directory.len) || start->pid <= 1)

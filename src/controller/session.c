@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -303,6 +304,18 @@ read_limits(Controller *controller, Doppel__Engine__Limit *limits, Doppel__Engin
   return count;
 }
 
+static GArray *
+read_processors(pid_t pid)
+{
+  GArray *list = g_array_new(FALSE, FALSE, sizeof(guint32));
+  cpu_set_t set;
+  if (sched_getaffinity(pid, sizeof set, &set) == 0)
+    for (guint32 number = 0; number < CPU_SETSIZE; number++)
+      if (CPU_ISSET(number, &set))
+        g_array_append_val(list, number);
+  return list;
+}
+
 static gboolean
 send_start(Controller *controller, GError **error)
 {
@@ -330,6 +343,9 @@ send_start(Controller *controller, GError **error)
   start.umask = status_field(process, "\nUmask:", 8);
   start.n_limit = read_limits(controller, limits, limit_list);
   start.limit = limit_list;
+  g_autoptr(GArray) processors = read_processors(process->pid);
+  start.n_processor = processors->len;
+  start.processor = (guint32 *)(void *)processors->data;
   start.track = (char *)mirror_track_name(controller->options->track);
   start.whole = controller->options->whole;
   start.check = controller->options->check;

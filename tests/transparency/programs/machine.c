@@ -12,6 +12,9 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/times.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -189,6 +192,65 @@ clocks_after(void)
   check("real goes on", since(&last[1], CLOCK_REALTIME) >= 0);
 }
 
+/* ---- processor time ---- */
+
+#define CLOCKS 5
+static double used[CLOCKS];
+
+static double
+seconds(const struct timeval *time)
+{
+  return time->tv_sec + time->tv_usec / 1e6;
+}
+
+static void
+read_used(double now[CLOCKS])
+{
+  struct timespec process, thread;
+  struct rusage usage;
+  struct tms tms;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &process);
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &thread);
+  getrusage(RUSAGE_SELF, &usage);
+  times(&tms);
+  now[0] = process.tv_sec + process.tv_nsec / 1e9;
+  now[1] = thread.tv_sec + thread.tv_nsec / 1e9;
+  now[2] = (double)clock() / CLOCKS_PER_SEC;
+  now[3] = seconds(&usage.ru_utime) + seconds(&usage.ru_stime);
+  now[4] = (double)(tms.tms_utime + tms.tms_stime) / sysconf(_SC_CLK_TCK);
+}
+
+static void
+processor_before(void)
+{
+  do {
+    churn(1, 1000000);
+    read_used(used);
+  } while (used[0] < 0.1);
+}
+
+/* Each clock goes on from what it said before the block, and runs while the block computes. */
+static void
+processor_inside(int round)
+{
+  double start[CLOCKS], end[CLOCKS];
+  read_used(start);
+  do {
+    churn(round, 1000000);
+    read_used(end);
+  } while (end[0] < start[0] + 0.05);
+  for (int i = 0; i < CLOCKS; i++) {
+    check("goes on", start[i] >= used[i] - 0.011 && start[i] < used[i] + 5);
+    check("runs", end[i] >= start[i] + 0.02 && end[i] < start[i] + 5);
+  }
+  unsigned number = 99999, node = 99999;
+  cpu_set_t set;
+  sched_getaffinity(0, sizeof set, &set);
+  check("processor",
+        syscall(SYS_getcpu, &number, &node, NULL) == 0 && number < CPU_SETSIZE && CPU_ISSET(number, &set));
+  check("node", node < 1024);
+}
+
 static unsigned long hardware;
 static int processors;
 
@@ -226,6 +288,7 @@ const Case cases[] = {{"rounding", rounding_before, rounding_inside, rounding_af
                       {"dlopen", NULL, opens, opens_after, NULL},
                       {"late-library", NULL, NULL, NULL, drive_late},
                       {"clocks", clocks_before, clocks_inside, clocks_after, NULL},
+                      {"processor", processor_before, processor_inside, NULL, NULL},
                       {"hardware", hardware_before, hardware_inside, NULL, NULL},
                       {"locale", NULL, locale_inside, NULL, NULL},
                       {NULL}};
