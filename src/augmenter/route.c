@@ -133,6 +133,10 @@ forward(Augmenter *augmenter, HeldCall *held, const char *path, gboolean ignore_
   MirrorMemoryOps memory = {read_memory, write_memory, held};
   Descriptors descriptors = {augmenter, held, .ignore_others = ignore_others};
   g_autoptr(GError) why = NULL;
+  /* It would be the primary's: after an abort its child, made anew, could not be given it. What has a name
+   * can be opened again. */
+  if (held->child && held->row->flags & SYSCALL_RETURNS_FD && held->row->class != SYSCALL_PATH)
+    return cut(augmenter, held, "it would be the device's", error);
   held->call = pincall_gather(held->row, held->arguments, &memory, pin_of_fd, &descriptors, 0, &why);
   if (!held->call)
     return cut(augmenter, held, why->message, error);

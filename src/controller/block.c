@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "controller/controller.h"
+#include "controller/rerun.h"
 
 #define DELTA_BYTES_MAX (2ull << 30)
 enum { SLEEP_AFTER_MS = 2 };
@@ -238,7 +239,7 @@ work_primary(Controller *controller, GError **error)
       controller->augmenter = -1;
       continue;
     }
-    if (!mirror_thread_find(controller->process, tid))
+    if (rerun_child_stop(controller, tid, status) || !mirror_thread_find(controller->process, tid))
       continue;
     MirrorStop stop = mirror_stop_read(controller->process, tid, status);
     if (!on_primary_stop(controller, &stop, error))
@@ -351,6 +352,8 @@ exit_primary(Controller *controller, gint32 status, GError **error)
       continue;
     if (tid < 0)
       break;
+    if (rerun_child_stop(controller, tid, wait_status))
+      continue;
     if (tid == controller->pid && !WIFSTOPPED(wait_status)) {
       controller->exited = TRUE;
       controller->exit_status = wait_status;
@@ -480,7 +483,8 @@ give_up(Controller *controller, Function *function, const GError *error)
   if (++controller->sessions_failed >= 3 && !controller->why_no_session)
     controller->why_no_session =
         g_strdup_printf("the clone failed %u times, last: %s", controller->sessions_failed, error->message);
-  controller->rerunning = !pinlog_empty(controller->log);
+  if (!controller->exited)
+    rerun_begin(controller);
 }
 
 /* What the clone says of its own time counts as far as it fits into the time that was waited. */

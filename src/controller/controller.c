@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/io.h"
+#include "controller/rerun.h"
 #include "mirror/elf_facts.h"
 
 gboolean
@@ -209,7 +210,8 @@ turn(Controller *controller, GError **error)
     if (tid == controller->augmenter) {
       controller->augmenter = 0;
       session_close(controller);
-    } else if (!controller_stop(controller, tid, status, error)) {
+    } else if (!rerun_child_stop(controller, tid, status) &&
+               !controller_stop(controller, tid, status, error)) {
       return FALSE;
     }
   }
@@ -369,6 +371,7 @@ controller_run(const RunOptions *options, GError **error)
     kill(controller.pid, SIGKILL);
   int status = controller.exit_status;
   session_keep(&controller);
+  rerun_children_free(&controller);
   clear(&controller);
   return ran ? end_as_program(status) : -1;
 }

@@ -123,9 +123,13 @@ typedef struct Controller {
   gint64 split[SPLIT_PARTS], mark_ns; /* ns; until when they are measured */
 
   gboolean rerunning; /* calls are answered from the log first */
+  GHashTable
+      *children; /* tid → RerunAnswer: the program's, traced while it is so; NULL: there was no re-run */
 } Controller;
 
 /* ---- launch.c ---- */
+#define CONTROLLER_TRACE                                                                                     \
+  (PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD)
 gboolean controller_launch(Controller *controller, GError **error);
 gboolean controller_prepare_image(Controller *controller, GError **error); /* at an exec stop */
 gboolean controller_is_inherited(int number, void *user);
@@ -184,7 +188,6 @@ void signals_requeue(Controller *controller, guint from);
 gboolean signals_own(Controller *controller);
 
 /* ---- rerun.c ---- */
-gboolean rerun_stop(Controller *controller, const MirrorStop *stop, GError **error);
 int rerun_request(
     Controller *controller); /* how threads are resumed: PTRACE_SYSCALL while the log is not empty */
 

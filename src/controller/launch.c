@@ -103,8 +103,7 @@ controller_launch(Controller *controller, GError **error)
   close(report[1]);
   g_auto(Fd) gate_end = gate[1];
   g_auto(Fd) report_end = report[0];
-  long options = PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD;
-  if (ptrace(PTRACE_SEIZE, controller->pid, 0, options) < 0) {
+  if (ptrace(PTRACE_SEIZE, controller->pid, 0, CONTROLLER_TRACE) < 0) {
     doppel_error_errno(
         error, "cannot trace the program (is another tracer at work, or does the Yama module forbid it? "
                "see doppel doctor)");

@@ -420,6 +420,69 @@ devices_inside(int round)
   close(random);
 }
 
+/* Who a file is does not depend on where the program looks. */
+static struct stat first, second, made;
+
+static bool
+is_same(const char *path, const struct stat *expected)
+{
+  struct stat now = {0};
+  return lstat(path, &now) == 0 && now.st_dev == expected->st_dev && now.st_ino == expected->st_ino;
+}
+
+static bool
+is_same_open(int fd, const struct stat *expected)
+{
+  struct stat now = {0};
+  return fstat(fd, &now) == 0 && now.st_dev == expected->st_dev && now.st_ino == expected->st_ino;
+}
+
+static void
+numbers_before(void)
+{
+  put("first", "of the device");
+  put("second", "of the device, too");
+  stat("first", &first);
+  stat("second", &second);
+  kept = open("first", O_RDONLY);
+}
+
+static void
+numbers_inside(int round)
+{
+  check("found again", is_same("first", &first) && is_same("second", &second) && is_same_open(kept, &first));
+  int fd = open("second", O_WRONLY | O_APPEND);
+  check("open", is_same_open(fd, &second));
+  (void)!write(fd, ", and longer", 12);
+  check("written", is_same_open(fd, &second) && is_same("second", &second));
+  close(fd);
+  put("first", "changed in the block");
+  check("emptied and written", is_same("first", &first) && is_same_open(kept, &first));
+  rename("second", "renamed");
+  check("renamed", is_same("renamed", &second));
+  rename("renamed", "second");
+  check("renamed back", is_same("second", &second));
+  if (round == 0) {
+    struct stat here;
+    put("made", "in the block");
+    stat("made", &made);
+    stat(".", &here);
+    check("made", made.st_dev == here.st_dev && made.st_ino != first.st_ino && made.st_ino != second.st_ino);
+    rename("made", "then");
+    link("then", "made");
+    check("linked", is_same("made", &made) && is_same("then", &made));
+    put("other", "in the block");
+    check("another", !is_same("other", &made));
+  }
+  check("made and found again", is_same("made", &made) && is_same("then", &made));
+}
+
+static void
+numbers_after(void)
+{
+  check("back home", is_same("first", &first) && is_same("second", &second) && is_same_open(kept, &first));
+}
+
 const Case cases[] = {{"change", change_before, change_inside, change_after, NULL},
                       {"offset", offset_before, offset_inside, offset_after, NULL},
                       {"open-inside", NULL, open_inside, open_after, NULL},
@@ -435,4 +498,5 @@ const Case cases[] = {{"change", change_before, change_inside, change_after, NUL
                       {"times", NULL, times_inside, times_after, NULL},
                       {"errors", NULL, errors_inside, NULL, NULL},
                       {"devices", NULL, devices_inside, NULL, NULL},
+                      {"numbers", numbers_before, numbers_inside, numbers_after, NULL},
                       {NULL}};

@@ -257,6 +257,10 @@ test_facts_message(void)
   ReplicaFacts facts = {
       .type = REPLICA_SYMLINK, .mode = 0777, .uid = 1, .gid = 2, .mtime_ns = -5, .nlink = 3};
   facts.target = (char *)"to\xff";
+  facts.dev = 66305;
+  facts.ino = G_MAXUINT64;
+  facts.ctime_ns = G_MAXINT64; /* the difference to the other time does not fit */
+  facts.blocks = 8;
   g_autoptr(GBytes) packed = replica_facts_pack(&facts, 0);
   gsize length;
   const guint8 *data = g_bytes_get_data(packed, &length);
@@ -265,8 +269,9 @@ test_facts_message(void)
   g_autoptr(GError) error = NULL;
   g_assert_true(replica_facts_unpack(data, length, &back, &failure, &error));
   g_assert_cmpint(failure, ==, 0);
-  g_assert_true(replica_facts_equal(&facts, &back, REPLICA_FACT_ALL));
+  g_assert_true(replica_facts_equal(&facts, &back, REPLICA_FACT_ALL | REPLICA_FACT_INODE));
   g_assert_cmpuint(back.nlink, ==, 3);
+  g_assert_cmpuint(back.blocks, ==, 8);
   g_autoptr(GBytes) failed = replica_facts_pack(NULL, EACCES);
   data = g_bytes_get_data(failed, &length);
   replica_facts_clear(&back);
