@@ -118,8 +118,8 @@ on_files(Augmenter *augmenter, GError **error)
   return augmenter_retry_held(augmenter, error) && augmenter_block_settle(augmenter, error);
 }
 
-static gboolean
-on_message(Augmenter *augmenter, const EngineMessage *message, GError **error)
+gboolean
+augmenter_message(Augmenter *augmenter, const EngineMessage *message, GError **error)
 {
   gboolean about_files = FALSE,
            good = !augmenter->paths || paths_message(augmenter->paths, message, &about_files, error);
@@ -176,7 +176,7 @@ drain_link(Augmenter *augmenter, GError **error)
     }
     if (!message)
       return TRUE;
-    if (!on_message(augmenter, message, error)) {
+    if (!augmenter_message(augmenter, message, error)) {
       if (error && !*error)
         doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a message '%s' at a wrong moment",
                          engine_message_name(message));

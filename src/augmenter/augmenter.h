@@ -110,7 +110,10 @@ augmenter_is_local(const Augmenter *augmenter)
   return augmenter->session->control_fd < 0;
 }
 
-/* ---- augmenter.c: waiting ---- */
+/* ---- augmenter.c ---- */
+/* What the device sends (hostile), whenever it comes. FALSE ends the session; the error may be left to the
+ * caller. */
+gboolean augmenter_message(Augmenter *augmenter, const EngineMessage *message, GError **error);
 /* The next message, whatever else happens meanwhile. NULL with an error GONE where the device is. */
 EngineMessage *augmenter_wait_message(Augmenter *augmenter, GError **error);
 /* Keeps it for later (takes it). FALSE with HOSTILE for too many. */

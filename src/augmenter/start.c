@@ -179,6 +179,9 @@ augmenter_prepare(Augmenter *augmenter, const Doppel__Engine__Prepare *prepare, 
 {
   if (augmenter->sandbox)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a second place in one session");
+  /* Within what is left of the range they can be subtracted from each other. */
+  if (prepare->monotonic_ns < 0 || prepare->boottime_ns < 0)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "clocks that show a time before they began");
   augmenter->uid = prepare->uid;
   augmenter->gid = prepare->gid;
   return enter(augmenter, prepare, error);

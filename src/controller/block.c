@@ -133,8 +133,8 @@ send_block(Controller *controller, guint64 entry_sp, guint64 return_address, GEr
 
 /* ---- while it runs ---- */
 
-static gboolean
-on_message(Controller *controller, EngineMessage *message, GError **error)
+gboolean
+controller_message(Controller *controller, EngineMessage *message, GError **error)
 {
   gboolean about_files, good = device_files_message(controller->files, message, &about_files, error);
   if (about_files)
@@ -188,7 +188,7 @@ work_messages(Controller *controller, GError **error)
         g_propagate_error(error, bad);
       return !bad;
     }
-    gboolean done = on_message(controller, message, error);
+    gboolean done = controller_message(controller, message, error);
     if (message != controller->end)
       engine_message_free(message);
     if (!done) {

@@ -163,6 +163,10 @@ void controller_count_from_here(Controller *controller);
 gboolean controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
                           guint64 return_address, Function *function);
 
+/* What the clone sends (hostile) while a block runs. A BlockEnd is kept, as controller->end: it is not the
+ * caller's any more. FALSE gives the block up; the error may be left to the caller. */
+gboolean controller_message(Controller *controller, EngineMessage *message, GError **error);
+
 /* ---- pins.c: forwarded calls ---- */
 gboolean pins_begin(Controller *controller, const MirrorFiles *files);
 gboolean pins_forward(Controller *controller, const Doppel__Engine__Forward *forward, GError **error);

@@ -5,7 +5,8 @@
 #include "base/error.h"
 
 enum { PIECE_BYTES = 1 << 20, PAGE = 4096 };
-#define SECTION_BYTES_MAX (16u << 20)
+#define SECTION_BYTES_MAX (256u << 20) /* of all */
+#define SECTIONS_MAX      (3u << 16)
 #define RUNS_MAX          (1u << 22)
 
 MirrorDelta *
@@ -117,13 +118,14 @@ receive_sections(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece, GE
   for (gsize i = 0; i < piece->n_section; i++) {
     const Doppel__Engine__Section *message = piece->section[i];
     if (message->kind < MIRROR_SECTION_LAYOUT || message->kind >= MIRROR_SECTION_COUNT ||
-        (message->has_bytes && message->bytes.len > SECTION_BYTES_MAX) || delta->sections->len > 3u << 16)
+        delta->section_bytes + message->bytes.len > SECTION_BYTES_MAX || delta->sections->len >= SECTIONS_MAX)
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a section of state that does not exist");
     MirrorSection *section = g_new(MirrorSection, 1);
     *section =
         (MirrorSection){message->kind, message->id,
                         message->has_bytes ? g_bytes_new(message->bytes.data, message->bytes.len) : NULL};
     g_ptr_array_add(delta->sections, section);
+    delta->section_bytes += message->bytes.len;
   }
   return TRUE;
 }

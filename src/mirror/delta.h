@@ -8,6 +8,7 @@
 
 typedef struct {
   GPtrArray *sections; /* MirrorSection */
+  gsize section_bytes; /* in those that were received */
   GArray *runs;        /* MirrorRun */
   GByteArray *data;    /* contents of the DATA runs, in order */
 } MirrorDelta;
@@ -23,6 +24,6 @@ typedef gboolean (*MirrorPieceSend)(Doppel__Engine__DeltaPiece *piece, void *use
 gboolean mirror_delta_send(const MirrorDelta *delta, MirrorPieceSend send, void *user, GError **error);
 
 /* Takes one more piece that came from the other side (hostile). *complete is set with the last one. `limit`:
- * bytes of memory contents that one delta may carry. */
+ * bytes of memory contents that one delta may carry; of sections it may be far fewer. */
 gboolean mirror_delta_receive(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece, guint64 limit,
                               gboolean *complete, GError **error);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -372,7 +373,7 @@ parse_entry(const char *entry, guint64 least, MirrorMapping *mapping)
                              .kind = field[3],
                              .offset = field[4] * PAGE};
   gboolean named = mapping->kind == MIRROR_MAP_FILE || mapping->kind == MIRROR_MAP_SHARED_FILE;
-  if (named != (*entry == '/') || (!named && *entry))
+  if (named != (*entry == '/') || (!named && *entry) || strlen(entry) >= PATH_MAX)
     return FALSE;
   mapping->path = named ? g_intern_string(entry) : NULL;
   return field[1] > 0 && mapping->start >= least && mapping->end > mapping->start &&

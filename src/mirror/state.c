@@ -387,10 +387,7 @@ mirror_state_quiet_rseq(MirrorProcess *process, GError **error)
 gboolean
 mirror_state_apply_limits(MirrorProcess *process, GBytes *bytes, GError **error)
 {
-  gsize length;
-  const Limit *limits = g_bytes_get_data(bytes, &length);
-  if (length != G_N_ELEMENTS(noticed) * sizeof *limits)
-    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "resource limits of a wrong length");
+  const Limit *limits = g_bytes_get_data(bytes, NULL);
   for (gsize i = 0; i < G_N_ELEMENTS(noticed); i++) {
     const Limit *wanted = &limits[i];
     struct rlimit limit, now;
@@ -427,6 +424,36 @@ check(gint64 result, const char *what, GError **error)
   return doppel_error_errno(error, "%s", what);
 }
 
+static gboolean
+misc_right(const guint8 *data, gsize length)
+{
+  MiscHead head;
+  if (length < sizeof head)
+    return FALSE;
+  memcpy(&head, data, sizeof head);
+  return head.directory_length < PATH_BYTES_MAX && length == sizeof head + head.directory_length &&
+         !memchr(data + sizeof head, 0, head.directory_length);
+}
+
+gboolean
+mirror_state_check(guint32 kind, GBytes *bytes, GError **error)
+{
+  const gsize lengths[MIRROR_SECTION_COUNT] = {
+      [MIRROR_SECTION_SIGNALS] = SIGNAL_COUNT * sizeof(KernelAction),
+      [MIRROR_SECTION_LIMITS] = G_N_ELEMENTS(noticed) * sizeof(Limit),
+      [MIRROR_SECTION_REGISTERS] = arch_registers_length,
+      [MIRROR_SECTION_THREAD] = sizeof(ThreadRest),
+  };
+  gsize length;
+  const guint8 *data = g_bytes_get_data(bytes, &length);
+  if (kind == MIRROR_SECTION_EXTENDED)
+    return arch_extended_check(data, length, error);
+  gboolean right =
+      kind == MIRROR_SECTION_MISC ? misc_right(data, length) : !lengths[kind] || length == lengths[kind];
+  return right ||
+         doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a section of state (%u) that no process has", kind);
+}
+
 char *
 mirror_state_directory(GBytes *bytes)
 {
@@ -440,14 +467,9 @@ mirror_state_directory(GBytes *bytes)
 gboolean
 mirror_state_apply_misc(MirrorProcess *process, GBytes *bytes, GError **error)
 {
-  gsize length;
-  const guint8 *data = g_bytes_get_data(bytes, &length);
+  const guint8 *data = g_bytes_get_data(bytes, NULL);
   MiscHead head;
-  if (length < sizeof head)
-    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a process's state is cut short");
   memcpy(&head, data, sizeof head);
-  if (length != sizeof head + head.directory_length || head.directory_length >= PATH_BYTES_MAX)
-    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a working directory of a wrong length");
   g_autofree char *directory = g_strndup((const char *)data + sizeof head, head.directory_length);
   guint64 room = mirror_scratch_bytes(process);
   MirrorCall calls[] = {{SYS_brk, {head.brk}}, {SYS_umask, {head.umask & 0777}}, {SYS_chdir, {room}}};
@@ -470,8 +492,6 @@ mirror_state_apply_signals(MirrorProcess *process, GBytes *former, GBytes *bytes
   gsize length, former_length = 0;
   const KernelAction *actions = g_bytes_get_data(bytes, &length);
   const KernelAction *old = former ? g_bytes_get_data(former, &former_length) : NULL;
-  if (length != SIGNAL_COUNT * sizeof *actions)
-    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "signal actions of a wrong length");
   if (former_length != length)
     old = NULL;
   guint64 room = mirror_scratch_bytes(process);
@@ -502,12 +522,8 @@ gboolean
 mirror_state_apply_thread(MirrorThread *thread, GBytes *bytes, GError **error)
 {
   MirrorProcess *process = thread->process;
-  gsize length;
-  const guint8 *data = g_bytes_get_data(bytes, &length);
   ThreadRest rest;
-  if (length != sizeof rest)
-    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a thread's state of a wrong length");
-  memcpy(&rest, data, sizeof rest);
+  memcpy(&rest, g_bytes_get_data(bytes, NULL), sizeof rest);
   guint64 room = mirror_scratch_bytes(process);
   if (!mirror_memory_write(process, room, &rest, sizeof rest, error))
     return FALSE;
@@ -540,14 +556,10 @@ mirror_state_apply_thread(MirrorThread *thread, GBytes *bytes, GError **error)
 gboolean
 mirror_state_apply_registers(MirrorThread *thread, GBytes *bytes, GError **error)
 {
-  gsize length;
-  const guint8 *data = g_bytes_get_data(bytes, &length);
   ArchRegisters *registers = mirror_thread_registers(thread, error);
   if (!registers)
     return FALSE;
-  if (length != registers->length)
-    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "registers of a wrong length");
-  memcpy(registers->word, data, length);
+  memcpy(registers->word, g_bytes_get_data(bytes, NULL), arch_registers_length);
   thread->registers_changed = TRUE;
   return TRUE;
 }

@@ -60,8 +60,11 @@ MirrorState *mirror_state_read_silent(MirrorProcess *process, MirrorLayout *layo
  * threads, as glibc has it where the kernel knows no rseq (rseq(2), glibc's "The Restartable Sequences"). */
 gboolean mirror_state_quiet_rseq(MirrorProcess *process, GError **error);
 
-/* Applying sections. Each treats the bytes as hostile and changes only what differs from what the process
- * has. */
+/* Whether a section that came from the other side (hostile) has the shape of its kind; those that have an
+ * unpacker of their own (layout, files) are left to it. */
+gboolean mirror_state_check(guint32 kind, GBytes *bytes, GError **error);
+
+/* Applying sections, which have been checked. Each changes only what differs from what the process has. */
 /* The working directory that a MISC section names; NULL where it makes no sense. */
 char *mirror_state_directory(GBytes *bytes);
 gboolean mirror_state_apply_misc(MirrorProcess *process, GBytes *bytes, GError **error);

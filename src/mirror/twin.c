@@ -477,6 +477,17 @@ plan_clear(Plan *plan)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Plan, plan_clear)
 
+static gboolean
+sections_sane(const MirrorDelta *delta, GError **error)
+{
+  for (guint i = 0; i < delta->sections->len; i++) {
+    const MirrorSection *section = delta->sections->pdata[i];
+    if (section->bytes && !mirror_state_check(section->kind, section->bytes, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 /* Descriptors that the block made on the primary and closed again in the mirror are no difference between the
  * lists of before and after it, and are there still. */
 static GBytes *
@@ -495,7 +506,7 @@ make_plan(MirrorTwin *twin, const MirrorDelta *delta, Plan *plan, GError **error
   GBytes *files = files_wanted(twin, delta);
   gsize length;
   const guint8 *bytes;
-  if (!runs_sane(twin, delta, error))
+  if (!runs_sane(twin, delta, error) || !sections_sane(delta, error))
     return FALSE;
   if (files) {
     bytes = g_bytes_get_data(files, &length);

@@ -56,6 +56,8 @@ set_write(pid_t tid, int set, const void *from, gsize length, const char *what, 
   return TRUE;
 }
 
+const gsize arch_registers_length = REGISTER_BYTES;
+
 gboolean
 arch_registers_read(pid_t tid, ArchRegisters *registers, GError **error)
 {
@@ -233,7 +235,7 @@ arch_extended_read(pid_t tid, GByteArray *into, GError **error)
 }
 
 gboolean
-arch_extended_write(pid_t tid, const guint8 *bytes, gsize length, GError **error)
+arch_extended_check(const guint8 *bytes, gsize length, GError **error)
 {
   for (gsize at = 0; at < length;) {
     guint32 head[2];
@@ -244,6 +246,20 @@ arch_extended_write(pid_t tid, const guint8 *bytes, gsize length, GError **error
     if (head[0] >= G_N_ELEMENTS(extended_table) || head[1] > extended_table[head[0]].most ||
         head[1] > length - at)
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "extended registers of a wrong length");
+    at += head[1];
+  }
+  return TRUE;
+}
+
+gboolean
+arch_extended_write(pid_t tid, const guint8 *bytes, gsize length, GError **error)
+{
+  if (!arch_extended_check(bytes, length, error))
+    return FALSE;
+  for (gsize at = 0; at < length;) {
+    guint32 head[2];
+    memcpy(head, bytes + at, sizeof head);
+    at += sizeof head;
     if (!set_write(tid, extended_table[head[0]].set, bytes + at, head[1], extended_table[head[0]].what,
                    error))
       return FALSE;

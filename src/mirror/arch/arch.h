@@ -17,6 +17,7 @@ typedef struct {
 extern const char arch_name[];   /* as uname(2) says it: "x86_64", "aarch64" */
 extern const guint32 arch_audit; /* AUDIT_ARCH_* for seccomp filters */
 
+extern const gsize arch_registers_length; /* of every thread's: bytes used */
 gboolean arch_registers_read(pid_t tid, ArchRegisters *registers, GError **error);
 gboolean arch_registers_write(pid_t tid, const ArchRegisters *registers, GError **error);
 
@@ -53,7 +54,10 @@ gboolean arch_frame_left(guint64 entry_sp, guint64 sp);
 /* Extended state (floating point, vectors, thread pointer where it is no general register) in a form that
  * does not depend on this processor's layout ("hardware description translation"). */
 gboolean arch_extended_read(pid_t tid, GByteArray *into, GError **error);
-/* MISMATCH where this processor lacks a component in use. `bytes` may be hostile. */
+/* Whether it could be a thread's on a processor like this one; MISMATCH where this lacks a component in use.
+ * `bytes` may be hostile. */
+gboolean arch_extended_check(const guint8 *bytes, gsize length, GError **error);
+/* Checks it, too. */
 gboolean arch_extended_write(pid_t tid, const guint8 *bytes, gsize length, GError **error);
 
 /* The stub: position-independent code that makes system calls for the engine and then traps. */

@@ -34,6 +34,8 @@ regs_const(const ArchRegisters *registers)
   return (const struct user_regs_struct *)registers->word;
 }
 
+const gsize arch_registers_length = sizeof(struct user_regs_struct);
+
 gboolean
 arch_registers_read(pid_t tid, ArchRegisters *registers, GError **error)
 {
@@ -242,15 +244,13 @@ arch_extended_read(pid_t tid, GByteArray *into, GError **error)
   return TRUE;
 }
 
-gboolean
-arch_extended_write(pid_t tid, const guint8 *bytes, gsize length, GError **error)
+/* Puts the canonical form into a register set as the kernel has it, of `room` bytes. `here`: components that
+ * it can hold. */
+static gboolean
+xsave_fill(guint8 area[XSAVE_MAX], gsize room, guint64 here, const guint8 *bytes, gsize length,
+           GError **error)
 {
-  guint8 area[XSAVE_MAX];
-  gsize room;
-  if (!xsave_read(tid, area, &room, error))
-    return FALSE;
-  guint64 here, in_use;
-  memcpy(&here, area + XSAVE_XCR0_AT, 8);
+  guint64 in_use;
   if (length < 8 + XSAVE_XCR0_AT)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "extended registers are cut short");
   memcpy(&in_use, bytes, 8);
@@ -276,6 +276,29 @@ arch_extended_write(pid_t tid, const guint8 *bytes, gsize length, GError **error
     memcpy(area + offset, bytes + at, size);
     at += size;
   }
+  return TRUE;
+}
+
+gboolean
+arch_extended_check(const guint8 *bytes, gsize length, GError **error)
+{
+  guint8 area[XSAVE_MAX];
+  guint32 low = 0, high = 0, used, most;
+  __get_cpuid_count(0xd, 0, &low, &used, &most, &high);
+  return xsave_fill(area, sizeof area, (guint64)high << 32 | low, bytes, length, error);
+}
+
+gboolean
+arch_extended_write(pid_t tid, const guint8 *bytes, gsize length, GError **error)
+{
+  guint8 area[XSAVE_MAX];
+  gsize room;
+  guint64 here;
+  if (!xsave_read(tid, area, &room, error))
+    return FALSE;
+  memcpy(&here, area + XSAVE_XCR0_AT, 8);
+  if (!xsave_fill(area, room, here, bytes, length, error))
+    return FALSE;
   struct iovec piece = {area, room};
   if (ptrace(PTRACE_SETREGSET, tid, NT_X86_XSTATE, &piece) < 0)
     return doppel_error_errno(error, "setting the extended registers of thread %d", tid);
