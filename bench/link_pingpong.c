@@ -4,7 +4,6 @@
  * --apart each has its own, and waking the other processor up is most of it. The link's figure includes what
  * a real owner pays: poll(), framing, the copy that is kept for re-sending, acknowledgements. */
 #include <arpa/inet.h>
-#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,14 +12,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bare_tls.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "link/link.h"
-#include "link/tls.h"
 
 static const gsize sizes[] = {64, 500, 1400, 4096, 16000, 65536};
 #define SIZES      G_N_ELEMENTS(sizes)
-#define LARGEST    65536
+#define LARGEST    BARE_TLS_LARGEST
 #define BURST_SIZE (1u << 20)
 
 typedef struct {
@@ -31,7 +30,7 @@ static int rounds = 4000;
 static gboolean json, apart;
 static cpu_set_t allowed;
 static IdentityKey *keys[2];
-static guint8 payload[LARGEST];
+static const guint8 payload[LARGEST];
 
 static int
 compare(const void *a, const void *b)
@@ -45,18 +44,6 @@ summarise(gint64 *samples, int count)
 {
   qsort(samples, count, sizeof *samples, compare);
   return (Figure){samples[count / 2] / 1e3, samples[count / 4] / 1e3, samples[count * 3 / 4] / 1e3};
-}
-
-static int
-listen_loopback(struct sockaddr_in *address)
-{
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  socklen_t length = sizeof *address;
-  *address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  if (fd < 0 || bind(fd, (struct sockaddr *)address, length) < 0 || listen(fd, 4) < 0 ||
-      getsockname(fd, (struct sockaddr *)address, &length) < 0)
-    g_error("cannot listen on loopback: %s", g_strerror(errno));
-  return fd;
 }
 
 /* The two processes: the one that measures is the first. */
@@ -85,85 +72,74 @@ fork_peer(void)
   return child;
 }
 
-/* GnuTLS alone: blocking sockets, its own transport functions. */
-
-static gnutls_session_t
-bare_open(LinkTls *tls, int fd, gboolean server)
-{
-  GError *error = NULL;
-  gnutls_session_t session = link_tls_open(tls, server, &error);
-  if (!session)
-    g_error("%s", error->message);
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-  gnutls_transport_set_int(session, fd);
-  int result;
-  do
-    result = gnutls_handshake(session);
-  while (result == GNUTLS_E_AGAIN);
-  if (result < 0)
-    g_error("handshake: %s", gnutls_strerror(result));
-  return session;
-}
-
+/* `there` and `back`: bytes each way, for each of `kinds` runs. */
 static void
-bare_send(gnutls_session_t session, gsize length)
-{
-  for (gsize at = 0; at < length;) {
-    gssize done = gnutls_record_send(session, payload + at, length - at);
-    if (done < 0)
-      exit(1);
-    at += done;
-  }
-}
-
-static void
-bare_receive(gnutls_session_t session, gsize length)
-{
-  guint8 room[LARGEST];
-  for (gsize at = 0; at < length;) {
-    gssize got = gnutls_record_recv(session, room, length - at);
-    if (got <= 0)
-      exit(got < 0);
-    at += got;
-  }
-}
-
-static void
-bare_measure(Figure *figures)
+bare_rounds(const gsize *there, const gsize *back, gsize kinds,
+            void (*done)(gsize kind, gint64 *samples, void *user), void *user)
 {
   struct sockaddr_in address;
-  int listener = listen_loopback(&address);
+  int listener = bare_tls_listen(&address);
   pid_t child = fork_peer();
   if (child == 0) {
     LinkTls *tls = link_tls_new(keys[1], identity_key_public(keys[0]), NULL);
-    gnutls_session_t session = bare_open(tls, accept(listener, NULL, NULL), TRUE);
-    for (gsize s = 0; s < SIZES; s++)
+    gnutls_session_t session = bare_tls_open(tls, accept(listener, NULL, NULL), TRUE);
+    for (gsize kind = 0; kind < kinds; kind++)
       for (int i = 0; i < rounds; i++) {
-        bare_receive(session, sizes[s]);
-        bare_send(session, sizes[s]);
+        bare_tls_receive(session, there[kind]);
+        bare_tls_send(session, back[kind]);
       }
     _exit(0);
   }
   LinkTls *tls = link_tls_new(keys[0], identity_key_public(keys[1]), NULL);
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
-    g_error("connect: %s", g_strerror(errno));
-  gnutls_session_t session = bare_open(tls, fd, FALSE);
+  int fd = bare_tls_connect(&address);
+  gnutls_session_t session = bare_tls_open(tls, fd, FALSE);
   g_autofree gint64 *samples = g_new(gint64, rounds);
-  for (gsize s = 0; s < SIZES; s++) {
+  for (gsize kind = 0; kind < kinds; kind++) {
     for (int i = 0; i < rounds; i++) {
       gint64 start = clock_now_ns();
-      bare_send(session, sizes[s]);
-      bare_receive(session, sizes[s]);
+      bare_tls_send(session, there[kind]);
+      bare_tls_receive(session, back[kind]);
       samples[i] = clock_now_ns() - start;
     }
-    figures[s] = summarise(samples, rounds);
+    done(kind, samples, user);
   }
   gnutls_deinit(session);
   link_tls_free(tls);
   close(fd);
   close(listener);
   waitpid(child, NULL, 0);
+}
+
+static void
+note_figure(gsize kind, gint64 *samples, void *user)
+{
+  ((Figure *)user)[kind] = summarise(samples, rounds);
+}
+
+static void
+bare_measure(Figure *figures)
+{
+  bare_rounds(sizes, sizes, SIZES, note_figure, figures);
+}
+
+static void
+print_samples(gsize kind, gint64 *samples, void *user)
+{
+  for (int i = 0; i < rounds; i++)
+    printf("%" G_GINT64_FORMAT "\n", samples[i]);
+}
+
+/* --bare THERE:BACK */
+static gboolean
+bare_print(const char *text)
+{
+  char *end;
+  gsize there = g_ascii_strtoull(text, &end, 10),
+        back = *end == ':' ? g_ascii_strtoull(end + 1, &end, 10) : 0;
+  if (*end || there < 1 || there > LARGEST || back < 1 || back > LARGEST)
+    return FALSE;
+  bare_rounds(&there, &back, 1, print_samples, NULL);
+  return TRUE;
 }
 
 /* The link. */
@@ -183,7 +159,7 @@ static void
 link_send_one(Link *link, gsize length)
 {
   GError *error = NULL;
-  if (!link_send(link, 1, &(struct iovec){payload, length}, 1, &error))
+  if (!link_send(link, 1, &(struct iovec){(guint8 *)payload, length}, 1, &error))
     g_error("link_send: %s", error->message);
 }
 
@@ -233,7 +209,7 @@ static void
 tls_measure(Figure *figures, double *throughput)
 {
   struct sockaddr_in address;
-  int listener = listen_loopback(&address);
+  int listener = bare_tls_listen(&address);
   pid_t child = fork_peer();
   if (child == 0) {
     GError *error = NULL;
@@ -314,9 +290,13 @@ print_table(const Figure *bare, const Figure *tls, const Figure *local, double t
 int
 main(int argc, char **argv)
 {
+  g_autofree char *bare_sizes = NULL;
   GOptionEntry entries[] = {
       {"json", 0, 0, G_OPTION_ARG_NONE, &json, "Print JSON", NULL},
       {"apart", 0, 0, G_OPTION_ARG_NONE, &apart, "A processor for each process", NULL},
+      {"bare", 0, 0, G_OPTION_ARG_STRING, &bare_sizes,
+       "GnuTLS alone, where the scheduler puts both (but for --apart); prints each round trip's nanoseconds",
+       "THERE:BACK"},
       {"rounds", 0, 0, G_OPTION_ARG_INT, &rounds, "Round trips per size (4000)", "N"},
       {NULL},
   };
@@ -330,6 +310,14 @@ main(int argc, char **argv)
   signal(SIGPIPE, SIG_IGN);
   for (int i = 0; i < 2; i++)
     keys[i] = identity_key_generate();
+  if (bare_sizes) {
+    if (apart && sched_getaffinity(0, sizeof allowed, &allowed) == 0)
+      pin(0);
+    if (bare_print(bare_sizes))
+      return 0;
+    g_printerr("link_pingpong: --bare needs two sizes of 1 to %d bytes, as 500:64\n", LARGEST);
+    return 2;
+  }
   if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
     pin(0);
   Figure bare[SIZES], tls[SIZES], local[SIZES];
