@@ -7,10 +7,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "augmenter/paths_private.h"
+#include "base/task_memory.h"
 #include "mirror/files.h"
 
 enum {
@@ -30,13 +30,6 @@ typedef struct {
 
 /* ---- reading what the call says ---- */
 
-static gboolean
-read_bytes(pid_t tid, guint64 address, void *to, gsize length)
-{
-  struct iovec here = {to, length}, there = {(void *)(guintptr)address, length};
-  return process_vm_readv(tid, &here, 1, &there, 1, 0) == (ssize_t)length;
-}
-
 /* Page by page, since it may end just before one that is not there. FALSE where the kernel will say EFAULT or
  * ENAMETOOLONG. */
 static gboolean
@@ -44,7 +37,7 @@ read_text(pid_t tid, guint64 address, char text[PATH_MAX])
 {
   for (gsize have = 0; address && have < PATH_MAX;) {
     gsize length = MIN(4096 - (address + have) % 4096, PATH_MAX - have);
-    if (!read_bytes(tid, address + have, text + have, length))
+    if (!task_memory_read(tid, address + have, text + have, length))
       return FALSE;
     if (memchr(text + have, 0, length))
       return TRUE;
@@ -297,7 +290,7 @@ paths_judge(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 argume
   guint changes = 0;
   PathsPlace places[2] = {0};
   if (row->nr == SYS_openat2 &&
-      read_bytes(tid, arguments[2] + offsetof(struct open_how, flags), &flags, sizeof flags))
+      task_memory_read(tid, arguments[2] + offsetof(struct open_how, flags), &flags, sizeof flags))
     judging.how_flags = flags;
   for (guint i = 0; i < 2; i++) {
     PathsVerdict verdict = judge_path(&judging, i, &places[i]);

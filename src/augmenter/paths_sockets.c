@@ -3,18 +3,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 
 #include "augmenter/paths_private.h"
+#include "base/task_memory.h"
 #include "replica/path.h"
-
-static gboolean
-read_bytes(pid_t tid, guint64 address, void *to, gsize length)
-{
-  struct iovec here = {to, length}, there = {(void *)(guintptr)address, length};
-  return process_vm_readv(tid, &here, 1, &there, 1, 0) == (ssize_t)length;
-}
 
 /* The path that a call gives a socket, or looks one up by; NULL where it does neither. */
 static char *
@@ -34,7 +27,7 @@ read_name(pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS
     length = (guint32)arguments[5];
     break;
   case SYS_sendmsg:
-    if (read_bytes(tid, arguments[1], &message, sizeof message)) {
+    if (task_memory_read(tid, arguments[1], &message, sizeof message)) {
       at = (guint64)(guintptr)message.msg_name;
       length = message.msg_namelen;
     }
@@ -43,8 +36,8 @@ read_name(pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS
     break;
   }
   length = MIN(length, sizeof address);
-  if (!at || length <= offsetof(struct sockaddr_un, sun_path) || !read_bytes(tid, at, &address, length) ||
-      address.sun_family != AF_UNIX || !*address.sun_path)
+  if (!at || length <= offsetof(struct sockaddr_un, sun_path) ||
+      !task_memory_read(tid, at, &address, length) || address.sun_family != AF_UNIX || !*address.sun_path)
     return NULL;
   return g_strndup(address.sun_path, length - offsetof(struct sockaddr_un, sun_path));
 }

@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "augmenter/paths_private.h"
+#include "base/task_memory.h"
 
 typedef enum { STAT_NOT, STAT_PLAIN, STAT_EXTENDED } StatKind;
 
@@ -26,13 +26,6 @@ static const struct {
 #endif
     {SYS_fstat, STAT_PLAIN, 1}, {SYS_newfstatat, STAT_PLAIN, 2}, {SYS_statx, STAT_EXTENDED, 4, 3},
 };
-
-static gboolean
-write_bytes(pid_t tid, guint64 address, const void *from, gsize length)
-{
-  struct iovec here = {(void *)from, length}, there = {(void *)(guintptr)address, length};
-  return process_vm_writev(tid, &here, 1, &there, 1, 0) == (ssize_t)length;
-}
 
 static gboolean
 may_search(const Paths *paths, const struct stat *own)
@@ -141,11 +134,11 @@ write_answer(pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_A
     if (calls[i].number != row->nr)
       continue;
     if (calls[i].kind == STAT_PLAIN)
-      return write_bytes(tid, arguments[calls[i].result], said, sizeof *said);
+      return task_memory_write(tid, arguments[calls[i].result], said, sizeof *said);
     if (statx(directory, name, flags, arguments[calls[i].mask], &extended) != 0)
       return FALSE;
     say_extended(said, &extended);
-    return write_bytes(tid, arguments[calls[i].result], &extended, sizeof extended);
+    return task_memory_write(tid, arguments[calls[i].result], &extended, sizeof extended);
   }
   return FALSE;
 }

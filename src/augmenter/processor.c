@@ -11,12 +11,12 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/times.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "augmenter/augmenter.h"
 #include "base/io.h"
+#include "base/task_memory.h"
 
 #define NS_PER_S G_GINT64_CONSTANT(1000000000)
 
@@ -59,20 +59,6 @@ nanoseconds_of(Augmenter *augmenter, pid_t tid, gboolean thread)
 
 /* ---- memory of who asks ---- */
 
-static gboolean
-read_memory(pid_t tid, guint64 address, void *to, gsize length)
-{
-  struct iovec here = {to, length}, there = {(void *)(guintptr)address, length};
-  return process_vm_readv(tid, &here, 1, &there, 1, 0) == (ssize_t)length;
-}
-
-static gboolean
-write_memory(pid_t tid, guint64 address, const void *from, gsize length)
-{
-  struct iovec here = {(void *)from, length}, there = {(void *)(guintptr)address, length};
-  return process_vm_writev(tid, &here, 1, &there, 1, 0) == (ssize_t)length;
-}
-
 /* ---- time ---- */
 
 static gboolean
@@ -96,7 +82,7 @@ write_clock(Augmenter *augmenter, const HeldCall *held, gint64 base)
 {
   gint64 sum = base + nanoseconds_of(augmenter, held->tid, clock_key(held) != NULL);
   struct timespec told = {sum / NS_PER_S, sum % NS_PER_S};
-  return write_memory(held->tid, held->arguments[1], &told, sizeof told);
+  return task_memory_write(held->tid, held->arguments[1], &told, sizeof told);
 }
 
 ProcessorAnswer
@@ -127,21 +113,22 @@ processor_time_told(Augmenter *augmenter, const HeldCall *held)
   struct tms tms;
   struct rusage usage;
   pid_t tid = held->tid;
-  if (is_own_clock(held) && read_memory(tid, held->arguments[1], &clock, sizeof clock)) {
+  if (is_own_clock(held) && task_memory_read(tid, held->arguments[1], &clock, sizeof clock)) {
     gint64 base = clock.tv_sec * NS_PER_S + clock.tv_nsec;
     g_hash_table_insert(augmenter->clock_bases, clock_key(held), g_memdup2(&base, sizeof base));
     write_clock(augmenter, held, base);
     return;
   }
   Ticks ticks = ticks_of(augmenter, held);
-  if (held->row->nr == SYS_times && read_memory(tid, held->arguments[0], &tms, sizeof tms)) {
+  if (held->row->nr == SYS_times && task_memory_read(tid, held->arguments[0], &tms, sizeof tms)) {
     tms.tms_utime += ticks.user;
     tms.tms_stime += ticks.system;
-    write_memory(tid, held->arguments[0], &tms, sizeof tms);
-  } else if (held->row->nr == SYS_getrusage && read_memory(tid, held->arguments[1], &usage, sizeof usage)) {
+    task_memory_write(tid, held->arguments[0], &tms, sizeof tms);
+  } else if (held->row->nr == SYS_getrusage &&
+             task_memory_read(tid, held->arguments[1], &usage, sizeof usage)) {
     add_ticks(&usage.ru_utime, ticks.user);
     add_ticks(&usage.ru_stime, ticks.system);
-    write_memory(tid, held->arguments[1], &usage, sizeof usage);
+    task_memory_write(tid, held->arguments[1], &usage, sizeof usage);
   }
 }
 
@@ -157,7 +144,7 @@ processor_number(Augmenter *augmenter, const HeldCall *held)
   /* Threads that run side by side here are told different ones, as far as the device has so many. */
   unsigned number = g_array_index(known, guint32, (guint)held->tid % known->len);
   gboolean written =
-      (!held->arguments[0] || write_memory(held->tid, held->arguments[0], &number, sizeof number)) &&
-      (!held->arguments[1] || write_memory(held->tid, held->arguments[1], &node, sizeof node));
+      (!held->arguments[0] || task_memory_write(held->tid, held->arguments[0], &number, sizeof number)) &&
+      (!held->arguments[1] || task_memory_write(held->tid, held->arguments[1], &node, sizeof node));
   return written ? PROCESSOR_DONE : PROCESSOR_NATIVE;
 }

@@ -9,11 +9,11 @@
 #include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 
 #include "augmenter/augmenter.h"
 #include "augmenter/paths.h"
 #include "base/error.h"
+#include "base/task_memory.h"
 #include "mirror/syscall_filter.h"
 
 enum { RESERVE_COUNT = 8 };
@@ -24,16 +24,14 @@ static gboolean
 read_memory(void *user, guint64 address, void *to, gsize length)
 {
   HeldCall *call = user;
-  struct iovec here = {to, length}, there = {(void *)(guintptr)address, length};
-  return length == 0 || process_vm_readv(call->tid, &here, 1, &there, 1, 0) == (ssize_t)length;
+  return task_memory_read(call->tid, address, to, length);
 }
 
 static gboolean
 write_memory(void *user, guint64 address, const void *from, gsize length)
 {
   HeldCall *call = user;
-  struct iovec here = {(void *)from, length}, there = {(void *)(guintptr)address, length};
-  return length == 0 || process_vm_writev(call->tid, &here, 1, &there, 1, 0) == (ssize_t)length;
+  return task_memory_write(call->tid, address, from, length);
 }
 
 typedef struct {

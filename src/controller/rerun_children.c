@@ -5,25 +5,23 @@
 #include <stdio.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "base/task_memory.h"
 
 enum { PATIENCE_NS = 1000000000 };
 
 static gboolean
 memory_read(void *user, guint64 address, void *to, gsize length)
 {
-  struct iovec here = {to, length}, there = {(void *)(guintptr)address, length};
-  return length == 0 || process_vm_readv(*(pid_t *)user, &here, 1, &there, 1, 0) == (ssize_t)length;
+  return task_memory_read(*(pid_t *)user, address, to, length);
 }
 
 static gboolean
 memory_write(void *user, guint64 address, const void *from, gsize length)
 {
-  struct iovec here = {(void *)from, length}, there = {(void *)(guintptr)address, length};
-  return length == 0 || process_vm_writev(*(pid_t *)user, &here, 1, &there, 1, 0) == (ssize_t)length;
+  return task_memory_write(*(pid_t *)user, address, from, length);
 }
 
 void
