@@ -113,6 +113,8 @@ identity_answer(const PathsIdentity *identity, const KnownPath *known, struct st
   if (!identity->unchanged || !known)
     return;
   plain->st_blocks = known->facts.blocks;
+  if (S_ISDIR(plain->st_mode) && known->facts.type == REPLICA_DIRECTORY)
+    plain->st_size = (off_t)known->facts.directory_size;
   plain->st_ctim.tv_sec = known->facts.ctime_ns / 1000000000;
   plain->st_ctim.tv_nsec = known->facts.ctime_ns % 1000000000;
   if (plain->st_ctim.tv_nsec < 0) {

@@ -82,6 +82,7 @@ known_tell(Paths *paths, const char *directory, const Doppel__Engine__Told *told
     former->facts.dev = facts.dev;
     former->facts.ino = facts.ino;
     former->facts.blocks = facts.blocks;
+    former->facts.directory_size = facts.directory_size;
     former->facts.ctime_ns = facts.ctime_ns;
     return TRUE;
   }

@@ -111,6 +111,7 @@ say_extended(const struct stat *said, struct statx *extended)
   extended->stx_dev_major = major(said->st_dev);
   extended->stx_dev_minor = minor(said->st_dev);
   extended->stx_blocks = said->st_blocks;
+  extended->stx_size = said->st_size;
   extended->stx_ctime.tv_sec = said->st_ctim.tv_sec;
   extended->stx_ctime.tv_nsec = said->st_ctim.tv_nsec;
 }

@@ -87,6 +87,7 @@ fill_from_stat(ReplicaFacts *facts, const struct stat *st)
   facts->dev = st->st_dev;
   facts->ino = st->st_ino;
   facts->blocks = st->st_blocks;
+  facts->directory_size = facts->type == REPLICA_DIRECTORY ? st->st_size : 0;
 }
 
 static int

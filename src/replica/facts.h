@@ -35,7 +35,9 @@ typedef struct {
   guint8 hash[REPLICA_HASH_SIZE];
   /* Of the machine that read them: the device tells them to its clone, which does not compare them with its
    * own. */
-  guint64 dev, ino, blocks; /* blocks of 512 bytes */
+  guint64 dev, ino;
+  guint64 blocks;         /* of 512 bytes */
+  guint64 directory_size; /* bytes, of directories; 0 otherwise */
   gint64 ctime_ns;
 } ReplicaFacts;
 

@@ -60,6 +60,7 @@ replica_facts_own_to_message(const ReplicaFacts *facts, Doppel__Wire__ReplicaFac
   message->ino = facts->ino;
   message->ctime_lag_ns = (gint64)((guint64)facts->ctime_ns - (guint64)facts->mtime_ns);
   message->blocks = facts->blocks;
+  message->directory_size = facts->directory_size;
 }
 
 static gboolean
@@ -134,6 +135,7 @@ replica_facts_own_from_message(const Doppel__Wire__ReplicaFacts *message, Replic
     facts->ino = message->ino;
     facts->ctime_ns = (gint64)((guint64)message->mtime_ns + (guint64)message->ctime_lag_ns);
     facts->blocks = message->blocks;
+    facts->directory_size = message->directory_size;
   }
   return TRUE;
 }

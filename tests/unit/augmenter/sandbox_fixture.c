@@ -19,10 +19,28 @@
 static char *probe_path;
 static char *const environment[] = {(char *)"ASAN_OPTIONS=detect_leaks=0", NULL};
 
+static void
+remove_probe(void)
+{
+  g_autofree char *directory = g_path_get_dirname(probe_path);
+  unlink(probe_path);
+  rmdir(directory);
+}
+
+/* A copy, where everybody may execute it: the build directory may be root's alone. */
 void
 fixture_set_probe(const char *path)
 {
-  probe_path = g_canonicalize_filename(path, NULL);
+  g_autofree char *directory = g_dir_make_tmp("doppel-probe-XXXXXX", NULL);
+  g_autofree char *content = NULL;
+  gsize length;
+  g_assert_nonnull(directory);
+  g_assert_cmpint(chmod(directory, 0755), ==, 0);
+  probe_path = g_build_filename(directory, "probe", NULL);
+  g_assert_true(g_file_get_contents(path, &content, &length, NULL));
+  g_assert_true(g_file_set_contents_full(probe_path, content, length, G_FILE_SET_CONTENTS_NONE, 0755, NULL));
+  g_assert_cmpint(chmod(probe_path, 0755), ==, 0);
+  atexit(remove_probe);
 }
 
 const char *
