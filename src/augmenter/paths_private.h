@@ -187,6 +187,7 @@ SpecialKind special_self(const Paths *paths, pid_t tid, const char **rest, gbool
 
 /* The interpreter that the file at `path` (of the clone) names, #! or ELF's. NULL: none. */
 char *program_interpreter(const Paths *paths, const char *path);
+char *program_interpreter_of(int fd);
 
 /* ---- paths_suspects.c ---- */
 

@@ -48,14 +48,20 @@ elf_interpreter(int fd, const guint8 *head, gsize length)
 }
 
 char *
-program_interpreter(const Paths *paths, const char *path)
+program_interpreter_of(int fd)
 {
-  g_auto(Fd) fd = openat(paths->root, path + 1, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   guint8 head[LINE_MAX_BYTES];
-  ssize_t length = fd < 0 ? -1 : pread(fd, head, sizeof head, 0);
+  ssize_t length = pread(fd, head, sizeof head, 0);
   if (length >= 4 && memcmp(head, "#!", 2) == 0)
     return script_interpreter((const char *)head, length);
   if (length >= SELFMAG && memcmp(head, ELFMAG, SELFMAG) == 0)
     return elf_interpreter(fd, head, length);
   return NULL;
+}
+
+char *
+program_interpreter(const Paths *paths, const char *path)
+{
+  g_auto(Fd) fd = openat(paths->root, path + 1, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  return fd < 0 ? NULL : program_interpreter_of(fd);
 }

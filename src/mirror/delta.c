@@ -162,7 +162,8 @@ mirror_delta_receive(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece
   if (wanted == G_MAXUINT64 || wanted != have ||
       delta->data->len + wanted > MIN(limit, G_MAXUINT32 - PIECE_BYTES))
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "runs of memory that do not fit their contents");
-  g_byte_array_append(delta->data, piece->data.data, wanted);
+  if (wanted)
+    g_byte_array_append(delta->data, piece->data.data, wanted);
   *complete = piece->last;
   return TRUE;
 }

@@ -15,8 +15,9 @@
 #define BLOCK  (64 * 1024)
 #define DIGEST 16
 #define DIGESTS_MAX                                                                                          \
-  (REPLICA_MESSAGE_MAX / 2) /* bytes of one request: names the first 2 GiB of an older version */
-#define RUN_MAX (4 * BLOCK) /* bytes of one message */
+  (REPLICA_MESSAGE_MAX / 2)    /* bytes of one request: names the first 2 GiB of an older version */
+#define RUN_MAX   (4 * BLOCK)  /* bytes of one message */
+#define ZEROS_MAX (4ull << 30) /* bytes of a file that are neither sent nor had */
 
 struct ReplicaPull {
   ReplicaFix *fix;
@@ -26,7 +27,8 @@ struct ReplicaPull {
   Fd fd; /* the temporary file */
   guint64 have_size;
   GByteArray *digests;
-  guint64 end; /* of the last piece */
+  guint64 end;      /* of the last piece */
+  guint64 received; /* bytes of all pieces */
   gboolean done;
   ReplicaFacts facts;
 };
@@ -141,6 +143,11 @@ take_end(ReplicaPull *pull, const Doppel__Wire__ReplicaPullPart *part, GError **
     return FALSE;
   if (pull->facts.type != REPLICA_FILE || !pull->facts.hashed || pull->end > pull->facts.size)
     return refuse(pull, error);
+  /* Zeros cost the device nothing to send, and the clone as much as other bytes to hash. */
+  if (pull->facts.size > pull->have_size + pull->received &&
+      pull->facts.size - pull->have_size - pull->received > ZEROS_MAX)
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "%s has more than %u GiB of nothing in it",
+                            pull->path, (guint)(ZEROS_MAX >> 30));
   guint8 hash[REPLICA_HASH_SIZE];
   if (ftruncate(pull->fd, pull->facts.size) < 0 || !replica_hash_fd(pull->fd, hash))
     return doppel_error_errno(error, "cannot write a copy of %s in the clone", pull->path);
@@ -159,6 +166,7 @@ take_part(ReplicaPull *pull, const Doppel__Wire__ReplicaPullPart *part, GError *
   if (part->bytes.len == 0 || part->offset < pull->end || part->offset > G_MAXINT64 - REPLICA_MESSAGE_MAX)
     return refuse(pull, error);
   pull->end = part->offset + part->bytes.len;
+  pull->received += part->bytes.len;
   if (lseek(pull->fd, part->offset, SEEK_SET) < 0 ||
       !io_write_all(pull->fd, part->bytes.data, part->bytes.len))
     return doppel_error_errno(error, "cannot write a copy of %s in the clone", pull->path);

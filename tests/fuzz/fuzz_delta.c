@@ -1,0 +1,185 @@
+/* The memory and the small state that the other twin sends: pieces, as unpacked messages or made of the
+ * input's choices; then every section, as it is looked at before a process is touched. */
+#include "input.h"
+#include "mirror/twin.h"
+#include "wire/compress.h"
+
+enum { PIECES_MAX = 8, PARTS_MAX = 16, LIMIT = 3 << 20, PAGE = 4096 };
+
+int LLVMFuzzerTestOneInput(const guint8 *data, gsize length);
+
+/* ---- sections ---- */
+
+static void
+try_steps(const MirrorLayout *from, const MirrorLayout *to)
+{
+  g_autoptr(GArray) steps = mirror_layout_steps(from, to);
+  for (guint i = 0; i < steps->len; i++) {
+    const MirrorStep *step = &g_array_index(steps, MirrorStep, i);
+    if (step->mapping.start >= step->mapping.end || step->mapping.start % PAGE || step->mapping.end % PAGE)
+      __builtin_trap();
+  }
+}
+
+static void
+try_layout(const guint8 *bytes, gsize length)
+{
+  static const char before[] = "400 10 5 2 0 /bin/true\0"
+                               "500 80 3 0 0 \0"
+                               "7fffffff0 f 3 1 0 ";
+  g_autoptr(MirrorLayout) layout = mirror_layout_unpack(bytes, length, NULL);
+  g_autoptr(MirrorLayout) former = mirror_layout_unpack((const guint8 *)before, sizeof before, NULL);
+  if (!former)
+    __builtin_trap();
+  if (!layout)
+    return;
+  gsize size;
+  const guint8 *packed = g_bytes_get_data(mirror_layout_pack(layout), &size);
+  g_autoptr(MirrorLayout) back = mirror_layout_unpack(packed, size, NULL);
+  if (!back || !g_bytes_equal(mirror_layout_pack(layout), mirror_layout_pack(back)))
+    __builtin_trap();
+  for (guint i = 0; i < layout->mappings->len; i++) {
+    guint64 last = g_array_index(layout->mappings, MirrorMapping, i).end - 1;
+    if (mirror_layout_find(layout, last) != &g_array_index(layout->mappings, MirrorMapping, i))
+      __builtin_trap();
+  }
+  try_steps(former, layout);
+  try_steps(layout, former);
+  g_autoptr(GArray) none = mirror_layout_steps(layout, back);
+  if (none->len)
+    __builtin_trap();
+}
+
+static void
+try_files(const guint8 *bytes, gsize length)
+{
+  g_autoptr(GPtrArray) files = mirror_files_unpack(bytes, length, NULL);
+  if (!files)
+    return;
+  g_autoptr(GByteArray) packed = g_byte_array_new();
+  g_autoptr(GByteArray) again = g_byte_array_new();
+  mirror_files_pack(files, packed);
+  g_autoptr(GPtrArray) back = mirror_files_unpack(packed->data, packed->len, NULL);
+  if (!back || back->len != files->len)
+    __builtin_trap();
+  mirror_files_pack(back, again);
+  if (packed->len != again->len || (packed->len && memcmp(packed->data, again->data, packed->len) != 0))
+    __builtin_trap();
+}
+
+static void
+try_section(const MirrorSection *section)
+{
+  if (!section->bytes)
+    return;
+  gsize length;
+  const guint8 *bytes = g_bytes_get_data(section->bytes, &length);
+  gboolean right = mirror_state_check(section->kind, section->bytes, NULL);
+  if (section->kind == MIRROR_SECTION_LAYOUT)
+    try_layout(bytes, length);
+  else if (section->kind == MIRROR_SECTION_FILES)
+    try_files(bytes, length);
+  else if (section->kind == MIRROR_SECTION_MISC && right)
+    g_free(mirror_state_directory(section->bytes));
+}
+
+/* ---- pieces ---- */
+
+static gboolean
+try_piece(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece, gboolean *complete)
+{
+  if (!mirror_delta_receive(delta, piece, LIMIT, complete, NULL))
+    return FALSE;
+  guint64 bytes = 0;
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    bytes += run->kind == MIRROR_RUN_DATA ? run->length : 0;
+    if (!run->length || run->address + run->length < run->address)
+      __builtin_trap();
+  }
+  if (bytes != delta->data->len || bytes > LIMIT)
+    __builtin_trap();
+  return TRUE;
+}
+
+static gboolean
+unpacked_piece(MirrorDelta *delta, Input *input, gboolean *complete)
+{
+  gsize length;
+  const guint8 *bytes = input_blob(input, &length);
+  Doppel__Engine__DeltaPiece *piece = doppel__engine__delta_piece__unpack(NULL, length, bytes);
+  gboolean good = piece && try_piece(delta, piece, complete);
+  if (piece)
+    doppel__engine__delta_piece__free_unpacked(piece, NULL);
+  return good;
+}
+
+/* Contents that fit the runs, plain or packed, as the input says; or that do not. */
+static void
+add_data(Input *input, Doppel__Engine__DeltaPiece *piece, guint8 *plain, guint8 *packed, gsize wanted)
+{
+  static WireCodec *codec;
+  codec = codec ? codec : wire_codec_new();
+  gsize length = wanted, got;
+  if (input_below(input, 8) == 0)
+    length = input_number(input, 2);
+  const guint8 *from = input_bytes(input, length, &got);
+  memset(plain, 0, length);
+  if (got)
+    memcpy(plain, from, got);
+  piece->has_data = TRUE;
+  piece->data = (ProtobufCBinaryData){length, plain};
+  gsize size = input_below(input, 2) ? wire_codec_pack(codec, plain, length, 1, packed, length) : 0;
+  if (!size)
+    return;
+  piece->has_data_length = TRUE;
+  piece->data_length = length;
+  piece->data = (ProtobufCBinaryData){size, packed};
+  if (input_below(input, 4) == 0)
+    packed[input_number(input, 2) % size] ^= 1 << input_below(input, 8);
+}
+
+static gboolean
+made_piece(MirrorDelta *delta, Input *input, gboolean *complete)
+{
+  static guint8 plain[1 << 17], packed[1 << 17];
+  Doppel__Engine__Section sections[PARTS_MAX], *section_list[PARTS_MAX];
+  Doppel__Engine__Run runs[PARTS_MAX], *run_list[PARTS_MAX];
+  Doppel__Engine__DeltaPiece piece = DOPPEL__ENGINE__DELTA_PIECE__INIT;
+  gsize wanted = 0;
+  piece.section = section_list;
+  piece.run = run_list;
+  piece.n_section = input_below(input, PARTS_MAX);
+  piece.n_run = input_below(input, PARTS_MAX);
+  piece.last = input_below(input, 2);
+  for (guint i = 0; i < piece.n_section; i++) {
+    doppel__engine__section__init(section_list[i] = &sections[i]);
+    sections[i].kind = input_below(input, MIRROR_SECTION_COUNT + 1);
+    sections[i].id = input_number(input, 1);
+    sections[i].has_bytes = input_below(input, 4) != 0;
+    sections[i].bytes.data = (guint8 *)input_blob(input, &sections[i].bytes.len);
+  }
+  for (guint i = 0; i < piece.n_run; i++) {
+    doppel__engine__run__init(run_list[i] = &runs[i]);
+    runs[i].kind = input_below(input, MIRROR_RUN_HOLE + 2);
+    runs[i].page = input_number(input, 6);
+    runs[i].pages = input_below(input, 4) ? input_below(input, 3) : input_number(input, 6);
+    wanted += runs[i].kind == MIRROR_RUN_DATA ? MIN(runs[i].pages, 2) * PAGE : 0;
+  }
+  add_data(input, &piece, plain, packed, wanted);
+  return try_piece(delta, &piece, complete);
+}
+
+int
+LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
+{
+  Input input = {data, length};
+  g_autoptr(MirrorDelta) delta = mirror_delta_new();
+  gboolean complete = FALSE;
+  for (guint i = 0; i < PIECES_MAX && input.left && !complete; i++)
+    if (!(input_below(&input, 4) ? made_piece : unpacked_piece)(delta, &input, &complete))
+      return 0;
+  for (guint i = 0; i < delta->sections->len; i++)
+    try_section(delta->sections->pdata[i]);
+  return 0;
+}
