@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "mirror/copies.h"
 
 enum { PIECE_BYTES = 1 << 20, PAGE = 4096 };
 #define SECTION_BYTES_MAX (256u << 20) /* of all */
@@ -60,13 +61,15 @@ add_section(GPtrArray *into, const MirrorSection *section)
 }
 
 static void
-add_run(GPtrArray *into, guint64 address, guint64 length, MirrorRunKind kind)
+add_run(GPtrArray *into, guint64 address, guint64 length, const MirrorRun *run)
 {
   Doppel__Engine__Run *message = g_new(Doppel__Engine__Run, 1);
   doppel__engine__run__init(message);
   message->page = address / PAGE;
   message->pages = length / PAGE;
-  message->kind = kind;
+  message->kind = run->kind;
+  message->has_changes = run->kind == MIRROR_RUN_CHANGES;
+  message->changes = run->changes;
   g_ptr_array_add(into, message);
 }
 
@@ -84,12 +87,14 @@ mirror_delta_send(const MirrorDelta *delta, MirrorPieceSend send, void *user, GE
       add_section(sections, delta->sections->pdata[i]);
     while (run < delta->runs->len && data_done - data_at < PIECE_BYTES && runs->len < 8192) {
       const MirrorRun *each = &g_array_index(delta->runs, MirrorRun, run);
-      guint64 length = each->length - run_done;
-      if (each->kind == MIRROR_RUN_DATA) {
-        length = MIN(length, PIECE_BYTES - (data_done - data_at));
-        data_done += length;
-      }
-      add_run(runs, each->address + run_done, length, each->kind);
+      guint64 length = each->length - run_done, left = PIECE_BYTES - (data_done - data_at);
+      /* Changes stay together, and so does a page. */
+      if (left < (each->kind == MIRROR_RUN_CHANGES ? each->changes : PAGE))
+        break;
+      if (each->kind == MIRROR_RUN_DATA)
+        length = MIN(length, left - left % PAGE);
+      data_done += each->kind == MIRROR_RUN_DATA ? length : mirror_run_bytes(each);
+      add_run(runs, each->address + run_done, length, each);
       run_done += length;
       if (run_done == each->length)
         run++, run_done = 0;
@@ -139,12 +144,13 @@ receive_runs(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece)
     return G_MAXUINT64;
   for (gsize i = 0; i < piece->n_run; i++) {
     const Doppel__Engine__Run *message = piece->run[i];
-    if (message->kind > MIRROR_RUN_HOLE || message->page == 0 || message->pages == 0 ||
+    if (message->kind > MIRROR_RUN_CHANGES || message->page == 0 || message->pages == 0 ||
         message->page >= 1ull << 45 || message->pages >= 1ull << 45)
       return G_MAXUINT64;
-    MirrorRun run = {message->page * PAGE, message->pages * PAGE, message->kind};
-    if (run.kind == MIRROR_RUN_DATA)
-      bytes += run.length;
+    MirrorRun run = {message->page * PAGE, message->pages * PAGE, message->kind, message->changes};
+    if (run.kind == MIRROR_RUN_CHANGES && (run.length != COPIES_PAGE || run.changes > COPIES_PAGE))
+      return G_MAXUINT64;
+    bytes += mirror_run_bytes(&run);
     if (bytes > PIECE_BYTES)
       return G_MAXUINT64;
     g_array_append_val(delta->runs, run);

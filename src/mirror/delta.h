@@ -10,12 +10,19 @@ typedef struct {
   GPtrArray *sections; /* MirrorSection */
   gsize section_bytes; /* in those that were received */
   GArray *runs;        /* MirrorRun */
-  GByteArray *data;    /* contents of the DATA runs, in order */
+  GByteArray *data;    /* contents of the DATA and CHANGES runs, in order */
 } MirrorDelta;
 
 MirrorDelta *mirror_delta_new(void);
 void mirror_delta_free(MirrorDelta *delta);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorDelta, mirror_delta_free)
+
+/* Bytes of a run's contents. */
+static inline guint64
+mirror_run_bytes(const MirrorRun *run)
+{
+  return run->kind == MIRROR_RUN_DATA ? run->length : run->kind == MIRROR_RUN_CHANGES ? run->changes : 0;
+}
 
 const MirrorSection *mirror_delta_section(const MirrorDelta *delta, guint32 kind, guint32 id);
 

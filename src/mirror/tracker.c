@@ -122,7 +122,7 @@ emit(GArray *runs, guint64 start, guint64 end, MirrorRunKind kind)
     last->length += end - start;
     return;
   }
-  MirrorRun run = {start, end - start, kind};
+  MirrorRun run = {start, end - start, kind, 0};
   g_array_append_val(runs, run);
 }
 

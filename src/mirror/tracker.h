@@ -23,12 +23,14 @@ typedef enum {
 typedef struct MirrorTracker MirrorTracker;
 
 typedef enum {
-  MIRROR_RUN_DATA, /* these bytes are what is there now */
-  MIRROR_RUN_HOLE, /* back to what the mapping began with: zeros, or the file's bytes */
+  MIRROR_RUN_DATA,    /* these bytes are what is there now */
+  MIRROR_RUN_HOLE,    /* back to what the mapping began with: zeros, or the file's bytes */
+  MIRROR_RUN_CHANGES, /* one page, by what makes it of what it was: only in a delta (copies.h) */
 } MirrorRunKind;
 typedef struct {
   guint64 address, length; /* whole pages */
   MirrorRunKind kind;
+  guint32 changes; /* CHANGES: bytes of them */
 } MirrorRun;
 
 /* Names: "auto", "pagemap", "soft-dirty", "hash". FALSE when there is no such. */

@@ -14,6 +14,7 @@ mirror_twin_new(MirrorProcess *process, gboolean primary, MirrorTrack track, GEr
   g_autoptr(MirrorTwin) twin = g_new0(MirrorTwin, 1);
   twin->process = process;
   twin->primary = process->primary = primary;
+  twin->copies = mirror_copies_new();
   twin->tracker = mirror_tracker_new(process, track, error);
   return twin->tracker ? g_steal_pointer(&twin) : NULL;
 }
@@ -26,6 +27,7 @@ mirror_twin_free(MirrorTwin *twin)
   mirror_tracker_free(twin->tracker);
   g_clear_pointer(&twin->agreed, g_hash_table_unref);
   mirror_layout_free(twin->layout);
+  mirror_copies_free(twin->copies);
   g_free(twin);
 }
 
@@ -66,6 +68,78 @@ read_runs(MirrorProcess *process, MirrorDelta *delta, GError **error)
     at += run->length;
   }
   return TRUE;
+}
+
+/* Private memory only: what is in a file's page can become another without a word of the process. */
+static gboolean
+may_copy(const MirrorTwin *twin, guint64 address)
+{
+  const MirrorMapping *mapping = mirror_layout_find(twin->layout, address);
+  return mapping && (mapping->kind == MIRROR_MAP_ANONYMOUS || mapping->kind == MIRROR_MAP_STACK ||
+                     (mapping->kind == MIRROR_MAP_FILE && (mapping->prot & PROT_WRITE)));
+}
+
+/* Both sides have these pages now. */
+static void
+note_pages(MirrorTwin *twin, guint64 address, const guint8 *bytes, guint64 length)
+{
+  for (guint64 at = 0; at < length; at += COPIES_PAGE)
+    if (may_copy(twin, address + at))
+      mirror_copies_put(twin->copies, address + at, bytes + at);
+}
+
+static void
+append_run(GArray *runs, const MirrorRun *run)
+{
+  MirrorRun *last = runs->len ? &g_array_index(runs, MirrorRun, runs->len - 1) : NULL;
+  if (last && run->kind == MIRROR_RUN_DATA && last->kind == run->kind &&
+      last->address + last->length == run->address)
+    last->length += run->length;
+  else
+    g_array_append_val(runs, *run);
+}
+
+/* A run of whole pages, those that the other side knows as what has changed in them. */
+static void
+append_changes(MirrorTwin *twin, const MirrorRun *whole, const guint8 *bytes, GArray *runs, GByteArray *data)
+{
+  for (guint64 at = 0; at < whole->length; at += COPIES_PAGE) {
+    const guint8 *former = mirror_copies_get(twin->copies, whole->address + at);
+    MirrorRun run = {whole->address + at, COPIES_PAGE, MIRROR_RUN_DATA, 0};
+    if (former && (run.changes = mirror_changes_pack(former, bytes + at, data)))
+      run.kind = MIRROR_RUN_CHANGES;
+    else
+      g_byte_array_append(data, bytes + at, COPIES_PAGE);
+    append_run(runs, &run);
+  }
+  note_pages(twin, whole->address, bytes, whole->length);
+}
+
+/* Pages that the other side knows need not travel whole. Where mappings change, or much does, they do. */
+static void
+leave_out_known(MirrorTwin *twin, MirrorDelta *delta)
+{
+  if (mirror_delta_section(delta, MIRROR_SECTION_LAYOUT, 0) || delta->data->len > COPIES_MAX * COPIES_PAGE)
+    mirror_copies_clear(twin->copies);
+  if (delta->data->len > COPIES_MAX * COPIES_PAGE)
+    return;
+  GArray *runs = g_array_new(FALSE, FALSE, sizeof(MirrorRun));
+  GByteArray *data = g_byte_array_sized_new(delta->data->len);
+  guint64 at = 0;
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    if (run->kind == MIRROR_RUN_DATA) {
+      append_changes(twin, run, delta->data->data + at, runs, data);
+    } else {
+      mirror_copies_drop(twin->copies, run->address, run->length);
+      g_array_append_val(runs, *run);
+    }
+    at += mirror_run_bytes(run);
+  }
+  g_array_unref(delta->runs);
+  g_byte_array_unref(delta->data);
+  delta->runs = runs;
+  delta->data = data;
 }
 
 /* What a mirror of which no call was notified still is; NULL: nothing is known. */
@@ -131,6 +205,7 @@ mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GError **error)
     mirror_state_set(now, MIRROR_SECTION_LIMITS, 0, g_bytes_ref(limits));
   g_ptr_array_unref(delta->sections);
   delta->sections = mirror_state_difference(twin->agreed, now);
+  leave_out_known(twin, delta);
   g_clear_pointer(&twin->agreed, g_hash_table_unref);
   twin->agreed = now;
   return g_steal_pointer(&delta);
@@ -263,7 +338,11 @@ runs_sane(const MirrorTwin *twin, const MirrorDelta *delta, GError **error)
     const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
     if (overlaps(run->address, run->address + run->length, scratch, scratch + MIRROR_SCRATCH_SIZE))
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "memory that is not the program's");
-    bytes += run->kind == MIRROR_RUN_DATA ? run->length : 0;
+    if (mirror_run_bytes(run) > delta->data->len - bytes ||
+        (run->kind == MIRROR_RUN_CHANGES &&
+         !mirror_changes_apply(delta->data->data + bytes, run->changes, NULL)))
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "changes of memory that make no sense");
+    bytes += mirror_run_bytes(run);
   }
   if (bytes != delta->data->len)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "runs of memory that do not fit their contents");
@@ -383,19 +462,52 @@ protect_shared(MirrorTwin *twin, const MirrorDelta *delta, gboolean open, GError
   return TRUE;
 }
 
+/* A page made of what it was, and what changed in it. */
+static gboolean
+write_changes(MirrorTwin *twin, const MirrorRun *run, const guint8 *changes, GError **error)
+{
+  guint8 room[COPIES_PAGE], *page = mirror_copies_get(twin->copies, run->address);
+  if (!page && !mirror_memory_read(twin->process, run->address, room, sizeof room, error))
+    return FALSE;
+  mirror_changes_apply(changes, run->changes, page ? page : room);
+  if (!mirror_memory_write(twin->process, run->address, page ? page : room, COPIES_PAGE, error))
+    return FALSE;
+  if (!page)
+    note_pages(twin, run->address, room, COPIES_PAGE);
+  return TRUE;
+}
+
+static gboolean
+write_run(MirrorTwin *twin, const MirrorRun *run, const guint8 *bytes, gboolean note, GError **error)
+{
+  switch (run->kind) {
+  case MIRROR_RUN_CHANGES:
+    return write_changes(twin, run, bytes, error);
+  case MIRROR_RUN_HOLE:
+    mirror_copies_drop(twin->copies, run->address, run->length);
+    return TRUE;
+  case MIRROR_RUN_DATA:
+    if (note)
+      note_pages(twin, run->address, bytes, run->length);
+    return mirror_memory_write(twin->process, run->address, bytes, run->length, error);
+  }
+  return TRUE;
+}
+
 static gboolean
 write_runs(MirrorTwin *twin, const MirrorDelta *delta, GError **error)
 {
   guint64 at = 0;
+  gboolean note = delta->data->len <= COPIES_MAX * COPIES_PAGE;
   if (!protect_shared(twin, delta, TRUE, error))
     return FALSE;
+  if (!note || mirror_delta_section(delta, MIRROR_SECTION_LAYOUT, 0))
+    mirror_copies_clear(twin->copies);
   for (guint i = 0; i < delta->runs->len; i++) {
     const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
-    if (run->kind != MIRROR_RUN_DATA)
-      continue;
-    if (!mirror_memory_write(twin->process, run->address, delta->data->data + at, run->length, error))
+    if (!write_run(twin, run, delta->data->data + at, note, error))
       return FALSE;
-    at += run->length;
+    at += mirror_run_bytes(run);
   }
   return write_holes(twin, delta, error) && protect_shared(twin, delta, FALSE, error);
 }

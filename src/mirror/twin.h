@@ -2,6 +2,7 @@
  * The verbs are those of src/replica: capture, apply. */
 #pragma once
 
+#include "mirror/copies.h"
 #include "mirror/delta.h"
 
 /* What a mirror may have done since the twins agreed, as far as its owner knows. */
@@ -16,6 +17,7 @@ typedef struct {
   MirrorTracker *tracker;
   MirrorState *agreed;  /* what both sides have; NULL before the first delta */
   MirrorLayout *layout; /* the process's own at the last capture or apply */
+  MirrorCopies *copies; /* of pages that both sides have so */
   gboolean primary;
   MirrorStillness still; /* mirror, the owner's */
   gboolean strays;   /* primary, the owner's: descriptors were made in it that the block may have closed */
