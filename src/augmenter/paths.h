@@ -46,6 +46,11 @@ PathsVerdict paths_judge_descriptor(Paths *paths, pid_t tid, const SyscallRow *r
 PathsVerdict paths_judge_socket(Paths *paths, pid_t tid, const SyscallRow *row,
                                 const guint64 arguments[SYSCALL_ARGS], char **reason);
 
+/* For a call of a child on a socket of its own, which the clone has: NATIVE where it reaches nobody; WAIT; or
+ * CUT with the reason, where the device has something there. */
+PathsVerdict paths_judge_own_socket(Paths *paths, pid_t tid, const SyscallRow *row,
+                                    const guint64 arguments[SYSCALL_ARGS], char **reason);
+
 /* A call was made by the device, and succeeded: bind(2) may have made a name. */
 void paths_note_forwarded(Paths *paths, pid_t tid, const SyscallRow *row,
                           const guint64 arguments[SYSCALL_ARGS]);

@@ -135,6 +135,7 @@ void pull_free(gpointer pull);
 typedef struct {
   char *path;       /* where it led, without links */
   gboolean there;   /* something is there */
+  gboolean reached; /* and it is what the path names: no step failed, no slash follows what is no directory */
   struct stat own;  /* what the clone shows there */
   gboolean special; /* below /dev, /proc, /sys: the clone has its own */
   char *forward;    /* FORWARD: the path for the device */

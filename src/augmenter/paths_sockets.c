@@ -76,6 +76,48 @@ paths_judge_socket(Paths *paths, pid_t tid, const SyscallRow *row, const guint64
   return PATHS_CUT;
 }
 
+static gboolean
+may_name(const SyscallRow *row)
+{
+  static const int numbers[] = {SYS_bind, SYS_connect, SYS_sendto, SYS_sendmsg, SYS_sendmmsg};
+  for (gsize i = 0; i < G_N_ELEMENTS(numbers); i++)
+    if (row->nr == numbers[i])
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean
+names_nobody(const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS], pid_t tid)
+{
+  struct msghdr message = {0};
+  switch (row->nr) {
+  case SYS_sendto:
+    return !arguments[4];
+  case SYS_sendmsg:
+    return task_memory_read(tid, arguments[1], &message, sizeof message) && !message.msg_name;
+  default:
+    return FALSE;
+  }
+}
+
+PathsVerdict
+paths_judge_own_socket(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
+                       char **reason)
+{
+  if (!may_name(row) || names_nobody(row, arguments, tid))
+    return PATHS_NATIVE;
+  g_autofree char *name = row->nr == SYS_bind ? NULL : read_name(tid, row, arguments);
+  g_auto(PathsPlace) place = {0};
+  if (name && *name == '/') {
+    PathsVerdict verdict = walk_path(paths, tid, name, TRUE, FRESH_LOOK, &place, reason);
+    if (verdict == PATHS_WAIT || (verdict == PATHS_NATIVE && !place.there))
+      return verdict;
+  }
+  g_free(*reason);
+  *reason = g_strdup_printf("%s: it would have to be the device's", name ? name : "a socket's name");
+  return PATHS_CUT;
+}
+
 /* The device told that nothing was there. Now it is to be asked again. */
 void
 paths_note_forwarded(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS])

@@ -149,7 +149,7 @@ stat_answer(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 argume
             const PathsPlace *place)
 {
   PathsIdentity identity;
-  if (!is_stat(row) || !place->there || place->special || !may_reach(paths, place->path))
+  if (!is_stat(row) || !place->reached || place->special || !may_reach(paths, place->path))
     return FALSE;
   const char *path = place->path[1] ? place->path + 1 : ".";
   const KnownPath *known = known_find(paths, place->path);

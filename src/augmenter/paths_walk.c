@@ -128,6 +128,7 @@ arrive(Walk *walk, PathsVerdict *verdict)
   PathsPlace *place = walk->place;
   *verdict = bring(walk, walk->need);
   place->there = layers_look(walk->paths, walk->at->str, &place->own);
+  place->reached = place->there && (!*walk->rest || S_ISDIR(place->own.st_mode));
   return STEP_END;
 }
 
@@ -145,8 +146,11 @@ step_name(Walk *walk, gsize before, gboolean last, gboolean slash, PathsVerdict 
     return STEP_END;
   if (S_ISLNK(place->own.st_mode) && !link_counts)
     return follow_link(walk, before, verdict);
+  if (last && !link_counts)
+    return arrive(walk, verdict);
+  place->reached = last;
   if (last)
-    return link_counts ? STEP_END : arrive(walk, verdict);
+    return STEP_END;
   return S_ISDIR(place->own.st_mode) ? STEP_ON : STEP_END;
 }
 

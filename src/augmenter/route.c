@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "augmenter/augmenter.h"
@@ -131,6 +132,9 @@ forward(Augmenter *augmenter, HeldCall *held, const char *path, gboolean ignore_
   MirrorMemoryOps memory = {read_memory, write_memory, held};
   Descriptors descriptors = {augmenter, held, .ignore_others = ignore_others};
   g_autoptr(GError) why = NULL;
+  /* Names are looked up through such sockets (nscd, systemd), which mostly reach nobody. */
+  if (held->child && held->row->nr == SYS_socket && (int)held->arguments[0] == AF_UNIX)
+    return go_on(augmenter, held);
   /* It would be the primary's: after an abort its child, made anew, could not be given it. What has a name
    * can be opened again. */
   if (held->child && held->row->flags & SYSCALL_RETURNS_FD && held->row->class != SYSCALL_PATH)
@@ -206,14 +210,15 @@ count_pins(Augmenter *augmenter, HeldCall *held, guint *others)
   return pins;
 }
 
-/* Sockets have names in the file system. */
+/* Sockets have names in the file system. `own`: it is the clone's. */
 static gboolean
-route_socket(Augmenter *augmenter, HeldCall *held, GError **error)
+route_socket(Augmenter *augmenter, HeldCall *held, gboolean own, GError **error)
 {
   g_autofree char *reason = NULL;
-  switch (paths_judge_socket(augmenter->paths, held->tid, held->row, held->arguments, &reason)) {
+  switch ((own ? paths_judge_own_socket : paths_judge_socket)(augmenter->paths, held->tid, held->row,
+                                                              held->arguments, &reason)) {
   case PATHS_NATIVE:
-    return forward(augmenter, held, NULL, FALSE, error);
+    return own ? go_on(augmenter, held) : forward(augmenter, held, NULL, FALSE, error);
   case PATHS_WAIT:
     held->state = CALL_HELD;
     return TRUE;
@@ -234,11 +239,11 @@ route_descriptor(Augmenter *augmenter, HeldCall *held, GError **error)
       held->state = CALL_HELD;
       return TRUE;
     default:
-      return go_on(augmenter, held);
+      return held->child ? route_socket(augmenter, held, TRUE, error) : go_on(augmenter, held);
     }
   }
   if (!others)
-    return route_socket(augmenter, held, error);
+    return route_socket(augmenter, held, FALSE, error);
   /* Between a thing of the device and one of the clone: these calls may always say that they cannot, and
    * their callers then read and write. */
   if (held->row->nr == SYS_copy_file_range ||

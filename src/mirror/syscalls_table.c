@@ -141,9 +141,9 @@ const SyscallRow syscalls_table[] = {
 
   /* Time. Clocks of the world run alike on both sides; those of the processor do not (the mask leaves out
    * CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID, and the clocks of other processes and of descriptors). */
-  SPECIAL(clock_gettime, CPU_TIME, ARGS(INT, GETS(SIZE_TIMESPEC)), .native_when = {SYSCALL_WHEN_ONE_OF, 0, ~0xcu}),
-  SPECIAL(times, CPU_TIME, ARGS(GETS(SIZE_TMS))),
-  SPECIAL(getrusage, CPU_TIME, ARGS(INT, GETS(sizeof(struct rusage)))),
+  SPECIAL(clock_gettime, CPU_TIME, ARGS(INT, GETS(SIZE_TIMESPEC)), .native_when = {SYSCALL_WHEN_ONE_OF, 0, ~0xcu}, FLAGS(MAY_FORWARD)),
+  SPECIAL(times, CPU_TIME, ARGS(GETS(SIZE_TMS)), FLAGS(MAY_FORWARD)),
+  SPECIAL(getrusage, CPU_TIME, ARGS(INT, GETS(sizeof(struct rusage))), FLAGS(MAY_FORWARD)),
   NATIVE(clock_getres), NATIVE(clock_nanosleep), NATIVE(nanosleep), NATIVE(gettimeofday), NATIVE(time),
   CUT(clock_settime), CUT(settimeofday), CUT(adjtimex), CUT(clock_adjtime),
   /* Timers end in signals to the primary, also after the block: they are the primary's. */

