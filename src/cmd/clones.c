@@ -12,6 +12,10 @@ static const char summary[] = "Lists the clones that this device is paired with.
                               "on, for a\n"
                               "host that has moved. (Its key tells whether it is the right one.)";
 
+static const char notes[] = "Examples:\n"
+                            "  doppel clones\n"
+                            "  doppel clones home --address 192.0.2.7:3677 --address clone.example.net:3677";
+
 static const TableColumn columns[] = {
     {"NAME", "name"}, {"ADDRESSES", "addresses"}, {"PAIRED", "paired"}, {NULL, "id"},
     {NULL, "key"},    {NULL, "host_key"},
@@ -63,6 +67,7 @@ cmd_clones(int argc, char **argv)
   };
   GOptionContext *context = g_option_context_new("[NAME]");
   g_option_context_set_summary(context, summary);
+  g_option_context_set_description(context, notes);
   g_option_context_add_main_entries(context, options, NULL);
   if (!cmd_parse(context, &argc, &argv, 0, 1))
     return 2;

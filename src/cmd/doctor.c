@@ -14,6 +14,8 @@ static const char summary[] = "Tries every feature of the kernel and the process
                               "that are missing what is used instead and what can be done about it.";
 
 static const char notes[] =
+    "Example: doppel doctor\n"
+    "\n"
     "The exit status is 1 when something is missing without which \"doppel run\" cannot work here at all.";
 
 /* Without these there is no "doppel run", or no local clone. */

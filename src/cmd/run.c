@@ -25,11 +25,13 @@ static const char summary[] =
     "\n"
     "FUNCTION is a symbol (sqlite3_step), LIB:SYMBOL (libsqlite3:sqlite3_step), a C++ name "
     "(ns::Class::method), or an\n"
-    "address (0x1234, LIB:0x1234). \"doppel symbols PROGRAM\" lists what can be named.";
+    "address (0x1234, LIB:0x1234). \"doppel symbols PROGRAM\" lists what can be named. With --whole auto "
+    "means clone.";
 
 static const char description[] =
     "Examples:\n"
     "  doppel run -f sqlite3_step --stats -- sqlite3 big.db 'SELECT ...'\n"
+    "  doppel run -f sqlite3_step --place clone --stats=said.json -- sqlite3 big.db 'SELECT ...'\n"
     "  doppel run --whole -- convert in.jpg -blur 0x8 out.jpg\n"
     "  doppel run --clone desk -f tesseract::TessBaseAPI::Recognize -- tesseract page.png out\n"
     "\n"
@@ -59,30 +61,30 @@ cmd_run(int argc, char **argv)
   g_auto(GStrv) functions = NULL;
   g_autofree char *place = NULL, *clone = NULL, *track = NULL;
   int resume = 30;
-  const GOptionEntry entries[] = {{"function", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &functions,
-                                   "Off-load calls of FUNCTION (may be given again)", "FUNCTION"},
-                                  {"whole", 'w', 0, G_OPTION_ARG_NONE, &options.whole,
-                                   "Run the whole program in the clone from its start", NULL},
-                                  {"place", 'p', 0, G_OPTION_ARG_STRING, &place,
-                                   "Where calls run: auto (measure, take the faster), device, clone",
-                                   "PLACE"},
-                                  {"clone", 'c', 0, G_OPTION_ARG_STRING, &clone,
-                                   "The clone to use: local (default), or one that is paired", "NAME"},
-                                  {"stats", 's', G_OPTION_FLAG_OPTIONAL_ARG, G_OPTION_ARG_CALLBACK,
-                                   take_stats, "Say afterwards what ran where; with FILE as JSON", "FILE"},
-                                  {"explain", 'e', 0, G_OPTION_ARG_NONE, &options.explain,
-                                   "Say why something runs on the device after all", NULL},
-                                  {"resume-timeout", 0, 0, G_OPTION_ARG_INT, &resume,
-                                   "Seconds that a broken link may take to come back (30)", "SECONDS"},
-                                  {"keep", 0, 0, G_OPTION_ARG_INT, &options.keep_s,
-                                   "Seconds that a connection stays ready after --whole, for the next run "
-                                   "(120; 0: none)",
-                                   "SECONDS"},
-                                  {"track", 0, 0, G_OPTION_ARG_STRING, &track,
-                                   "How changed memory is found: auto, pagemap, soft-dirty, hash", "WAY"},
-                                  {"check", 0, 0, G_OPTION_ARG_NONE, &options.check,
-                                   "Compare both twins after each block (slow; for tests)", NULL},
-                                  {NULL}};
+  const GOptionEntry entries[] = {
+      {"function", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &functions,
+       "Off-load calls of FUNCTION (may be given again)", "FUNCTION"},
+      {"whole", 'w', 0, G_OPTION_ARG_NONE, &options.whole,
+       "Run the whole program in the clone from its start", NULL},
+      {"place", 'p', 0, G_OPTION_ARG_STRING, &place,
+       "Where calls run: auto (the default: measure, take the faster), device, clone", "PLACE"},
+      {"clone", 'c', 0, G_OPTION_ARG_STRING, &clone,
+       "The clone to use: local (default), or one that is paired", "NAME"},
+      {"stats", 's', G_OPTION_FLAG_OPTIONAL_ARG, G_OPTION_ARG_CALLBACK, take_stats,
+       "Say afterwards what ran where: a table on standard error, or JSON in FILE", "FILE"},
+      {"explain", 'e', 0, G_OPTION_ARG_NONE, &options.explain,
+       "Say why something runs on the device after all", NULL},
+      {"resume-timeout", 0, 0, G_OPTION_ARG_INT, &resume,
+       "Seconds that a broken link may take to come back (30)", "SECONDS"},
+      {"keep", 0, 0, G_OPTION_ARG_INT, &options.keep_s,
+       "Seconds that a connection stays ready after --whole, for the next run "
+       "(120; 0: none)",
+       "SECONDS"},
+      {"track", 0, 0, G_OPTION_ARG_STRING, &track,
+       "How changed memory is found: auto, pagemap, soft-dirty, hash", "WAY"},
+      {"check", 0, 0, G_OPTION_ARG_NONE, &options.check,
+       "Compare both twins after each block (slow; for tests)", NULL},
+      {NULL}};
   g_autoptr(GError) error = NULL;
   g_autoptr(GOptionContext) context = g_option_context_new("[--] PROGRAM [ARGUMENT...]");
   g_option_context_set_summary(context, summary);

@@ -7,6 +7,8 @@
 
 static const char summary[] = "Gives the clone NAME up: its host removes it, then this device forgets it.";
 
+static const char notes[] = "Example: doppel unpair home";
+
 static gboolean
 unpair(const char *name, gboolean forget, GError **error)
 {
@@ -41,6 +43,7 @@ cmd_unpair(int argc, char **argv)
   };
   GOptionContext *context = g_option_context_new("NAME");
   g_option_context_set_summary(context, summary);
+  g_option_context_set_description(context, notes);
   g_option_context_add_main_entries(context, options, NULL);
   if (!cmd_parse(context, &argc, &argv, 1, 1))
     return 2;

@@ -139,7 +139,7 @@ daemon_invite(int argc, char **argv, DaemonSessionMain run)
        "Where devices reach this host (may be repeated; by default: where \"serve\" listens)", "HOST:PORT"},
       {"expires", 0, 0, G_OPTION_ARG_STRING, &expires, "How long it can be used: 90s, 10m, 2h, 7d (10m)",
        "TIME"},
-      {"state", 0, 0, G_OPTION_ARG_FILENAME, &state, "Where the host keeps keys and clones", "DIR"},
+      {"state", 0, 0, G_OPTION_ARG_FILENAME, &state, DAEMON_STATE_HELP, "DIR"},
       {NULL},
   };
   g_autoptr(GError) error = NULL;
@@ -148,6 +148,9 @@ daemon_invite(int argc, char **argv, DaemonSessionMain run)
   g_option_context_set_summary(context,
                                "Prints an invitation, a single word, with which one device can get a clone "
                                "on this host. Hand it over\nin private: who has it first, has the clone.");
+  g_option_context_set_description(context,
+                                   "Example: doppeld invite --address clone.example.net:3677 --expires 1h\n"
+                                   "Then, on the device: doppel pair WHAT-IT-PRINTED");
   int status;
   if (!daemon_parse(context, &argc, &argv, 0, &status))
     return status;
@@ -198,13 +201,14 @@ daemon_clones(int argc, char **argv, DaemonSessionMain run)
   g_autofree char *state = NULL;
   GOptionEntry entries[] = {
       {"json", 0, 0, G_OPTION_ARG_NONE, &json, "Print JSON", NULL},
-      {"state", 0, 0, G_OPTION_ARG_FILENAME, &state, "Where the host keeps keys and clones", "DIR"},
+      {"state", 0, 0, G_OPTION_ARG_FILENAME, &state, DAEMON_STATE_HELP, "DIR"},
       {NULL},
   };
   g_autoptr(GError) error = NULL;
   g_autoptr(GOptionContext) context = g_option_context_new(NULL);
   g_option_context_add_main_entries(context, entries, NULL);
   g_option_context_set_summary(context, "Lists the clones of this host; times are UTC.");
+  g_option_context_set_description(context, "Example: doppeld clones --json");
   int status;
   if (!daemon_parse(context, &argc, &argv, 0, &status))
     return status;
@@ -216,7 +220,7 @@ daemon_revoke(int argc, char **argv, DaemonSessionMain run)
 {
   g_autofree char *directory = NULL;
   GOptionEntry entries[] = {
-      {"state", 0, 0, G_OPTION_ARG_FILENAME, &directory, "Where the host keeps keys and clones", "DIR"},
+      {"state", 0, 0, G_OPTION_ARG_FILENAME, &directory, DAEMON_STATE_HELP, "DIR"},
       {NULL},
   };
   g_autoptr(GError) error = NULL;
@@ -225,6 +229,7 @@ daemon_revoke(int argc, char **argv, DaemonSessionMain run)
   g_option_context_set_summary(
       context, "Takes the clone (its name or id in \"doppeld clones\") away from its device: its "
                "key is removed,\nits running sessions end within some seconds.");
+  g_option_context_set_description(context, "Example: doppeld revoke phone");
   int status;
   if (!daemon_parse(context, &argc, &argv, 1, &status))
     return status;

@@ -14,6 +14,9 @@ int daemon_invite(int argc, char **argv, DaemonSessionMain run);
 int daemon_clones(int argc, char **argv, DaemonSessionMain run);
 int daemon_revoke(int argc, char **argv, DaemonSessionMain run);
 
+#define DAEMON_STATE_HELP                                                                                    \
+  "Where the host keeps keys and clones (/var/lib/doppeld, or ~/.local/state/doppeld for who is not root)"
+
 /* Parses the options of a verb. FALSE, with *status, where the verb is over: help was shown, or misuse.
  * Exactly `words` words stay from argv[1] on. */
 gboolean daemon_parse(GOptionContext *context, int *argc, char ***argv, int words, int *status);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/io.h"
+#include "daemon/daemon.h"
 #include "daemon/listener.h"
 #include "daemon/worker.h"
 #include "identity/base32.h"
@@ -443,7 +444,7 @@ daemon_serve(int argc, char **argv, DaemonSessionMain run)
        "DIR"},
       {"listen", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options.listen,
        "Where to listen (may be repeated; [::]:" DAEMON_PORT ")", "ADDR:PORT"},
-      {"state", 0, 0, G_OPTION_ARG_FILENAME, &options.state, "Where the host keeps keys and clones", "DIR"},
+      {"state", 0, 0, G_OPTION_ARG_FILENAME, &options.state, DAEMON_STATE_HELP, "DIR"},
       {"tmp", 0, 0, G_OPTION_ARG_FILENAME, &options.tmp,
        "Where sessions keep files while they last (STATE/sessions)", "DIR"},
       {NULL},
@@ -454,6 +455,10 @@ daemon_serve(int argc, char **argv, DaemonSessionMain run)
   g_option_context_set_summary(context,
                                "Runs clones for the devices that are paired with this host, until SIGTERM. A "
                                "clone's root is a view of DIR,\nwhich is never written to.");
+  g_option_context_set_description(context,
+                                   "DIR holds the programs that the devices run; \"/\" is this machine's own "
+                                   "tree.\n\n"
+                                   "Example: doppeld serve --root /srv/phone --listen 192.0.2.7:3677");
   int status;
   if (!daemon_parse(context, &argc, &argv, 0, &status))
     return status;
