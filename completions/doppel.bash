@@ -53,7 +53,9 @@ _doppel()
                 COMPREPLY=($(compgen -c -f -- "$current"))
             fi
             ;;
-        doctor | clones) COMPREPLY=($(compgen -W '--json --help' -- "$current")) ;;
+        doctor) COMPREPLY=($(compgen -W '--json --help' -- "$current")) ;;
+        pair) COMPREPLY=($(compgen -W '--name --help' -- "$current")) ;;
+        clones) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2) --json --address --help" -- "$current")) ;;
         keep)
             if [[ $current == -* ]]; then
                 COMPREPLY=($(compgen -W '--idle --stop --help' -- "$current"))
@@ -61,7 +63,7 @@ _doppel()
                 COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current"))
             fi
             ;;
-        unpair) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current")) ;;
+        unpair) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2) --forget --help" -- "$current")) ;;
         help) COMPREPLY=($(compgen -W 'run symbols doctor pair clones keep unpair' -- "$current")) ;;
     esac
 }

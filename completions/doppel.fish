@@ -24,6 +24,8 @@ complete -c doppel -n '__fish_seen_subcommand_from run' -l place -x -a 'auto dev
 complete -c doppel -n '__fish_seen_subcommand_from run' -l clone -x -a '(__doppel_clones)' -d 'Which clone'
 complete -c doppel -n '__fish_seen_subcommand_from run' -l stats -d 'Statistics at the end'
 complete -c doppel -n '__fish_seen_subcommand_from run' -l explain -d 'Say why something runs on the device'
+complete -c doppel -n '__fish_seen_subcommand_from run' -l resume-timeout -x -d 'Seconds that a link may take to come back'
+complete -c doppel -n '__fish_seen_subcommand_from run' -l track -x -a 'auto pagemap soft-dirty hash' -d 'How changed memory is found'
 complete -c doppel -n '__fish_seen_subcommand_from run' -l keep -x -d 'How long a connection stays ready afterwards'
 complete -c doppel -n '__fish_seen_subcommand_from run' -a '(__fish_complete_subcommand --fcs-skip=2)'
 
@@ -33,5 +35,8 @@ complete -c doppel -n '__fish_seen_subcommand_from symbols doctor clones' -l jso
 complete -c doppel -n '__fish_seen_subcommand_from symbols' -a '(__fish_complete_command)'
 complete -c doppel -n '__fish_seen_subcommand_from keep' -l idle -x -d 'End when no run has come for so long'
 complete -c doppel -n '__fish_seen_subcommand_from keep' -l stop -d 'End it'
-complete -c doppel -n '__fish_seen_subcommand_from keep unpair' -f -a '(__doppel_clones | tail -n +2)'
+complete -c doppel -n '__fish_seen_subcommand_from pair' -s n -l name -x -d 'What to call the clone'
+complete -c doppel -n '__fish_seen_subcommand_from clones' -l address -x -d 'Where it is from now on'
+complete -c doppel -n '__fish_seen_subcommand_from unpair' -l forget -d 'Do not ask the host'
+complete -c doppel -n '__fish_seen_subcommand_from clones keep unpair' -f -a '(__doppel_clones | tail -n +2)'
 complete -c doppel -n '__fish_seen_subcommand_from help' -f -a 'run symbols doctor pair clones keep unpair'
