@@ -20,6 +20,13 @@
 
 #define NS_PER_S G_GINT64_CONSTANT(1000000000)
 
+/* What the device tells may be any number: what does not fit wraps around. */
+static gint64
+scaled_sum(gint64 a, gint64 scale, gint64 b)
+{
+  return (gint64)((guint64)a * (guint64)scale + (guint64)b);
+}
+
 /* ---- what the mirror has used ---- */
 
 typedef struct {
@@ -80,7 +87,7 @@ clock_key(const HeldCall *held)
 static gboolean
 write_clock(Augmenter *augmenter, const HeldCall *held, gint64 base)
 {
-  gint64 sum = base + nanoseconds_of(augmenter, held->tid, clock_key(held) != NULL);
+  gint64 sum = scaled_sum(base, 1, nanoseconds_of(augmenter, held->tid, clock_key(held) != NULL));
   struct timespec told = {sum / NS_PER_S, sum % NS_PER_S};
   return task_memory_write(held->tid, held->arguments[1], &told, sizeof told);
 }
@@ -101,7 +108,8 @@ processor_time(Augmenter *augmenter, const HeldCall *held)
 static void
 add_ticks(struct timeval *time, gint64 ticks)
 {
-  gint64 us = time->tv_sec * G_USEC_PER_SEC + time->tv_usec + ticks * G_USEC_PER_SEC / sysconf(_SC_CLK_TCK);
+  gint64 us = scaled_sum(time->tv_sec, G_USEC_PER_SEC, time->tv_usec);
+  us = scaled_sum(us, 1, ticks * G_USEC_PER_SEC / sysconf(_SC_CLK_TCK));
   *time = (struct timeval){us / G_USEC_PER_SEC, us % G_USEC_PER_SEC};
 }
 
@@ -114,15 +122,15 @@ processor_time_told(Augmenter *augmenter, const HeldCall *held)
   struct rusage usage;
   pid_t tid = held->tid;
   if (is_own_clock(held) && task_memory_read(tid, held->arguments[1], &clock, sizeof clock)) {
-    gint64 base = clock.tv_sec * NS_PER_S + clock.tv_nsec;
+    gint64 base = scaled_sum(clock.tv_sec, NS_PER_S, clock.tv_nsec);
     g_hash_table_insert(augmenter->clock_bases, clock_key(held), g_memdup2(&base, sizeof base));
     write_clock(augmenter, held, base);
     return;
   }
   Ticks ticks = ticks_of(augmenter, held);
   if (held->row->nr == SYS_times && task_memory_read(tid, held->arguments[0], &tms, sizeof tms)) {
-    tms.tms_utime += ticks.user;
-    tms.tms_stime += ticks.system;
+    tms.tms_utime = scaled_sum(tms.tms_utime, 1, ticks.user);
+    tms.tms_stime = scaled_sum(tms.tms_stime, 1, ticks.system);
     task_memory_write(tid, held->arguments[0], &tms, sizeof tms);
   } else if (held->row->nr == SYS_getrusage &&
              task_memory_read(tid, held->arguments[1], &usage, sizeof usage)) {

@@ -2,7 +2,6 @@
  * input's choices; then every section, as it is looked at before a process is touched. */
 #include "input.h"
 #include "mirror/twin.h"
-#include "wire/compress.h"
 
 enum { PIECES_MAX = 8, PARTS_MAX = 16, LIMIT = 3 << 20, PAGE = 4096 };
 
@@ -114,35 +113,23 @@ unpacked_piece(MirrorDelta *delta, Input *input, gboolean *complete)
   return good;
 }
 
-/* Contents that fit the runs, plain or packed, as the input says; or that do not. */
+/* Contents that fit the runs, or that do not. */
 static void
-add_data(Input *input, Doppel__Engine__DeltaPiece *piece, guint8 *plain, guint8 *packed, gsize wanted)
+add_data(Input *input, Doppel__Engine__DeltaPiece *piece, guint8 *room, gsize wanted)
 {
-  static WireCodec *codec;
-  codec = codec ? codec : wire_codec_new();
-  gsize length = wanted, got;
-  if (input_below(input, 8) == 0)
-    length = input_number(input, 2);
+  gsize length = input_below(input, 8) ? wanted : input_number(input, 2), got;
   const guint8 *from = input_bytes(input, length, &got);
-  memset(plain, 0, length);
+  memset(room, 0, length);
   if (got)
-    memcpy(plain, from, got);
-  piece->has_data = TRUE;
-  piece->data = (ProtobufCBinaryData){length, plain};
-  gsize size = input_below(input, 2) ? wire_codec_pack(codec, plain, length, 1, packed, length) : 0;
-  if (!size)
-    return;
-  piece->has_data_length = TRUE;
-  piece->data_length = length;
-  piece->data = (ProtobufCBinaryData){size, packed};
-  if (input_below(input, 4) == 0)
-    packed[input_number(input, 2) % size] ^= 1 << input_below(input, 8);
+    memcpy(room, from, got);
+  piece->has_data = input_below(input, 8) != 0;
+  piece->data = (ProtobufCBinaryData){length, room};
 }
 
 static gboolean
 made_piece(MirrorDelta *delta, Input *input, gboolean *complete)
 {
-  static guint8 plain[1 << 17], packed[1 << 17];
+  static guint8 room[1 << 17];
   Doppel__Engine__Section sections[PARTS_MAX], *section_list[PARTS_MAX];
   Doppel__Engine__Run runs[PARTS_MAX], *run_list[PARTS_MAX];
   Doppel__Engine__DeltaPiece piece = DOPPEL__ENGINE__DELTA_PIECE__INIT;
@@ -166,7 +153,7 @@ made_piece(MirrorDelta *delta, Input *input, gboolean *complete)
     runs[i].pages = input_below(input, 4) ? input_below(input, 3) : input_number(input, 6);
     wanted += runs[i].kind == MIRROR_RUN_DATA ? MIN(runs[i].pages, 2) * PAGE : 0;
   }
-  add_data(input, &piece, plain, packed, wanted);
+  add_data(input, &piece, room, wanted);
   return try_piece(delta, &piece, complete);
 }
 

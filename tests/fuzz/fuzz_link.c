@@ -22,7 +22,7 @@ some_link(gboolean dials)
   link->early = dials;
   /* Something to acknowledge. */
   for (int i = 0; i < 3; i++)
-    link_outbox_add(&link->outbox, 1, &(struct iovec){(void *)"abc", 3}, 1, 3);
+    link_outbox_add(&link->outbox, WIRE_DATA, 1, &(struct iovec){(void *)"abc", 3}, 1, 3);
   return link;
 }
 

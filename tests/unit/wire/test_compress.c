@@ -71,6 +71,18 @@ test_long(Ends *ends, gconstpointer unused)
   }
 }
 
+/* They are no bytes of the stream, however many there are. */
+static void
+test_empty(Ends *ends, gconstpointer unused)
+{
+  for (guint i = 0; i < 100; i++)
+    pass(ends, text, 0);
+  pass(ends, text, LENGTH);
+  for (guint i = 0; i < 100; i++)
+    pass(ends, text, 0);
+  pass(ends, noise, 10);
+}
+
 static void
 assert_refused(const guint8 *packed, gsize packed_length, gsize limit)
 {
@@ -120,6 +132,7 @@ main(int argc, char **argv)
   }
   g_test_add("/wire/compress/pays", Ends, NULL, set_up, test_pays, tear_down);
   g_test_add("/wire/compress/long", Ends, NULL, set_up, test_long, tear_down);
+  g_test_add("/wire/compress/empty", Ends, NULL, set_up, test_empty, tear_down);
   g_test_add("/wire/compress/damaged", Ends, NULL, set_up, test_damaged, tear_down);
   return g_test_run();
 }
