@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,6 +226,8 @@ static void
 start_counter(void)
 {
   pthread_create(&counter, NULL, count, NULL);
+  while (!__atomic_load_n(&echoed, __ATOMIC_ACQUIRE)) /* a busy machine takes its time */
+    sched_yield();
 }
 
 static void
