@@ -790,6 +790,16 @@ test_root(void)
   assert_swept(fixture);
 }
 
+/* Where /tmp is a file system of its own, a layer over / does not have it. */
+static void
+show_too(const char *root, const char *path)
+{
+  g_autofree char *there = g_build_filename(root, path, NULL);
+  if (access(there, F_OK) == 0)
+    return;
+  check(g_mkdir_with_parents(there, 0755) == 0 && mount(path, there, NULL, MS_BIND, NULL) == 0);
+}
+
 /* As in a container: the root itself is an overlay. */
 static void
 overlay_before(const Fixture *fixture)
@@ -807,6 +817,9 @@ overlay_before(const Fixture *fixture)
     g_autofree char *from = g_strconcat("/", kept[i], NULL), *to = g_build_filename(root, kept[i], NULL);
     check(mount(from, to, NULL, MS_BIND | MS_REC, NULL) == 0);
   }
+  g_autofree char *probe = g_path_get_dirname(fixture_probe());
+  show_too(root, fixture->base);
+  show_too(root, probe);
   check(chdir(root) == 0 && syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0);
   check(chdir("/") == 0);
 }
