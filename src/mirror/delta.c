@@ -148,7 +148,8 @@ receive_runs(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece)
         message->page >= 1ull << 45 || message->pages >= 1ull << 45)
       return G_MAXUINT64;
     MirrorRun run = {message->page * PAGE, message->pages * PAGE, message->kind, message->changes};
-    if (run.kind == MIRROR_RUN_CHANGES && (run.length != COPIES_PAGE || run.changes > COPIES_PAGE))
+    if (run.kind == MIRROR_RUN_CHANGES &&
+        (run.length != COPIES_PAGE || run.changes == 0 || run.changes > COPIES_PAGE))
       return G_MAXUINT64;
     bytes += mirror_run_bytes(&run);
     if (bytes > PIECE_BYTES)

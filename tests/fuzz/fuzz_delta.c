@@ -1,6 +1,7 @@
 /* The memory and the small state that the other twin sends: pieces, as unpacked messages or made of the
  * input's choices; then every section, as it is looked at before a process is touched. */
 #include "input.h"
+#include "mirror/copies.h"
 #include "mirror/twin.h"
 
 enum { PIECES_MAX = 8, PARTS_MAX = 16, LIMIT = 3 << 20, PAGE = 4096 };
@@ -82,6 +83,39 @@ try_section(const MirrorSection *section)
     g_free(mirror_state_directory(section->bytes));
 }
 
+/* ---- memory ---- */
+
+/* A page that is changed must be left alone beyond its borders, and be what the changes say. */
+static void
+try_changes(const guint8 *changes, gsize length)
+{
+  static guint8 room[3 * PAGE], former[PAGE];
+  memset(room, 0, sizeof room);
+  guint8 *page = room + PAGE;
+  gboolean can = mirror_changes_apply(changes, length, NULL);
+  if (mirror_changes_apply(changes, length, page) != can)
+    __builtin_trap();
+  if (memcmp(room, former, PAGE) != 0 || memcmp(page + PAGE, former, PAGE) != 0)
+    __builtin_trap();
+  g_autoptr(GByteArray) packed = g_byte_array_new();
+  gsize size = mirror_changes_pack(former, page, packed);
+  g_autofree guint8 *again = g_malloc0(PAGE);
+  if (size && (!mirror_changes_apply(packed->data, size, again) || memcmp(again, page, PAGE) != 0))
+    __builtin_trap();
+}
+
+static void
+try_runs(const MirrorDelta *delta)
+{
+  gsize at = 0;
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    if (run->kind == MIRROR_RUN_CHANGES)
+      try_changes(delta->data->data + at, run->changes);
+    at += mirror_run_bytes(run);
+  }
+}
+
 /* ---- pieces ---- */
 
 static gboolean
@@ -92,7 +126,7 @@ try_piece(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece, gboolean 
   guint64 bytes = 0;
   for (guint i = 0; i < delta->runs->len; i++) {
     const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
-    bytes += run->kind == MIRROR_RUN_DATA ? run->length : 0;
+    bytes += mirror_run_bytes(run);
     if (!run->length || run->address + run->length < run->address)
       __builtin_trap();
   }
@@ -148,10 +182,12 @@ made_piece(MirrorDelta *delta, Input *input, gboolean *complete)
   }
   for (guint i = 0; i < piece.n_run; i++) {
     doppel__engine__run__init(run_list[i] = &runs[i]);
-    runs[i].kind = input_below(input, MIRROR_RUN_HOLE + 2);
+    runs[i].kind = input_below(input, MIRROR_RUN_CHANGES + 2);
     runs[i].page = input_number(input, 6);
     runs[i].pages = input_below(input, 4) ? input_below(input, 3) : input_number(input, 6);
-    wanted += runs[i].kind == MIRROR_RUN_DATA ? MIN(runs[i].pages, 2) * PAGE : 0;
+    runs[i].has_changes = runs[i].kind == MIRROR_RUN_CHANGES;
+    runs[i].changes = runs[i].has_changes ? input_number(input, 1) : 0;
+    wanted += runs[i].kind == MIRROR_RUN_DATA ? MIN(runs[i].pages, 2) * PAGE : runs[i].changes;
   }
   add_data(input, &piece, room, wanted);
   return try_piece(delta, &piece, complete);
@@ -168,5 +204,6 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
       return 0;
   for (guint i = 0; i < delta->sections->len; i++)
     try_section(delta->sections->pdata[i]);
+  try_runs(delta);
   return 0;
 }
