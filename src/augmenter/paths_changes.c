@@ -86,7 +86,9 @@ paths_send_changes(Paths *paths, gboolean *changed, GError **error)
       !mirror_layout_renew(paths->augmenter->process, &twin->layout, error))
     return FALSE;
   suspects_note_layout(paths, twin->layout);
-  if (!paths->dirty && !g_hash_table_size(paths->shared))
+  /* Who makes no system call writes to no file, but through a mapping. */
+  gboolean silent = paths->augmenter->how != DOPPEL__ENGINE__HOW__EXITED && twin->still == MIRROR_SILENT;
+  if ((silent || !paths->dirty) && !g_hash_table_size(paths->shared))
     return TRUE;
   for (guint i = 0; i < paths->layers->len; i++)
     if (!send_layer(paths, paths->layers->pdata[i], changed, error))

@@ -26,7 +26,7 @@ enum { SCAN_WP_MATCHING = 1, SCAN_CHECK_WPASYNC = 2 };
 enum { IS_WRITTEN = 2, IS_FILE = 4, IS_PRESENT = 8, IS_SWAPPED = 16, IS_PFNZERO = 32 };
 enum { FEATURE_WP_UNPOPULATED = 1 << 13, FEATURE_WP_ASYNC = 1 << 15, USER_MODE_ONLY = 1 };
 
-enum { FORGET_RUNS_MAX = 64 };
+enum { FORGET_RUNS_MAX = 64, NEAR_PAGES = 128 /* to look at so many costs less than another call */ };
 
 /* Bits of an entry of /proc/PID/pagemap. */
 #define ENTRY_SOFT_DIRTY (1ull << 55)
@@ -330,6 +330,18 @@ pagemap_written(MirrorTracker *tracker, guint64 start, guint64 end)
   return TRUE;
 }
 
+/* How far the area goes on from one written region to the next near one. */
+static guint64
+near_end(const MirrorTracker *tracker, guint *index, guint64 area_end)
+{
+  const struct page_region_abi *regions = (const void *)tracker->written->data;
+  guint64 end = regions[*index].end, near = NEAR_PAGES * tracker->page;
+  while (*index + 1 < tracker->written->len && end < area_end && regions[*index + 1].start < area_end &&
+         regions[*index + 1].start - end <= near)
+    end = regions[++*index].end;
+  return MIN(end, area_end);
+}
+
 static gboolean
 pagemap_group(MirrorTracker *tracker, const MirrorMapping *areas, guint count, GArray *runs, GError **error)
 {
@@ -340,8 +352,8 @@ pagemap_group(MirrorTracker *tracker, const MirrorMapping *areas, guint count, G
     if (!all && !pagemap_area(tracker, &areas[i], runs, error))
       return FALSE;
     for (guint k = 0; all && k < tracker->written->len; k++) {
-      const struct page_region_abi *region = &g_array_index(tracker->written, struct page_region_abi, k);
-      guint64 start = MAX(region->start, areas[i].start), end = MIN(region->end, areas[i].end);
+      guint64 start = MAX(g_array_index(tracker->written, struct page_region_abi, k).start, areas[i].start);
+      guint64 end = near_end(tracker, &k, areas[i].end);
       if (start < end && !pagemap_scan(tracker, &areas[i], start, end, IS_WRITTEN, TRUE, FALSE, runs))
         return pagemap_failed(tracker, error);
     }
