@@ -39,6 +39,10 @@ main(int argc, char **argv)
     return 1;
   memset(heap, 1, HEAP_BYTES);
   memset(samples, 0, calls * sizeof *samples);
+  __asm__ volatile(""
+                   :
+                   : "r"(heap), "r"(samples)
+                   : "memory"); /* they are needed, whatever a compiler thinks */
   for (int i = 0; i < calls; i++) {
     int64_t start = now_ns();
     bench_null();
