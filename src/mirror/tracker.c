@@ -607,9 +607,28 @@ mirror_tracker_free(MirrorTracker *tracker)
   g_free(tracker);
 }
 
+/* Every page that is watched costs the kernel 8 bytes of page tables, also where there never was one:
+ * programs that reserve terabytes (sanitizers, some virtual machines) would take all memory with them. */
+static gboolean
+fits(const MirrorTracker *tracker, const MirrorLayout *layout, GError **error)
+{
+  guint64 limit = (guint64)sysconf(_SC_PHYS_PAGES) * tracker->page * MIRROR_TRACK_MEMORIES, sum = 0;
+  for (guint i = 0; i < layout->areas->len; i++) {
+    const MirrorMapping *area = &g_array_index(layout->areas, MirrorMapping, i);
+    sum += tracked(tracker, area) ? area->end - area->start : 0;
+  }
+  return sum <= limit ||
+         doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                          "the program has reserved %" G_GUINT64_FORMAT
+                          " GiB of addresses, of which this machine can watch %" G_GUINT64_FORMAT,
+                          sum >> 30, limit >> 30);
+}
+
 gboolean
 mirror_tracker_changed(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GError **error)
 {
+  if (!fits(tracker, layout, error))
+    return FALSE;
   note_turned(tracker, layout);
   return tracker->track == MIRROR_TRACK_PAGEMAP ? pagemap_all(tracker, layout, runs, error)
                                                 : walk_all(tracker, layout, runs, error);

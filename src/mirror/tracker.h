@@ -48,7 +48,9 @@ MirrorTrack mirror_tracker_kind(const MirrorTracker *tracker);
 /* Appends to `runs` (MirrorRun, by address) all pages of `layout`, which must be the process's present one,
  * that changed since the last call, and begins anew. A mapping that was not there at the last call, or was
  * replaced, is changed as a whole. The process must be stopped. `runs` NULL: only begins anew (the twins have
- * just been made equal). */
+ * just been made equal). UNSUPPORTED where the mappings together are more than MIRROR_TRACK_MEMORIES times
+ * this machine's memory. */
+#define MIRROR_TRACK_MEMORIES 8
 gboolean mirror_tracker_changed(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs,
                                 GError **error);
 

@@ -473,6 +473,25 @@ test_no_descriptor_is_left(gconstpointer track)
   end(&world);
 }
 
+/* Terabytes of addresses with nothing behind them: refused, before the kernel gets page tables for them all.
+ */
+static void
+test_too_much(gconstpointer track)
+{
+  World world;
+  if (!begin(&world, track))
+    return;
+  g_autoptr(GError) error = NULL;
+  guint64 memory = (guint64)sysconf(_SC_PHYS_PAGES) * PAGE;
+  rig_map(world.process, HERE, MIRROR_TRACK_MEMORIES * memory, PROT_READ | PROT_WRITE,
+          PRIVATE | MAP_NORESERVE);
+  g_autoptr(MirrorLayout) layout = mirror_layout_read(world.process, &error);
+  g_assert_no_error(error);
+  g_assert_false(mirror_tracker_changed(world.tracker, layout, world.runs, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_UNSUPPORTED);
+  end(&world);
+}
+
 static void
 test_names(void)
 {
@@ -518,6 +537,7 @@ main(int argc, char **argv)
       {"grown", test_grown},
       {"forget", test_forget},
       {"no-descriptor-is-left", test_no_descriptor_is_left},
+      {"too-much", test_too_much},
   };
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/tracker/names", test_names);
