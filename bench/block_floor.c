@@ -96,9 +96,18 @@ wait_stop(const Traced *traced)
   return waitpid(traced->pid, &status, __WALL) == traced->pid && WIFSTOPPED(status);
 }
 
+/* Past its breakpoint, with these registers. Where the processor cannot be told to pass it once, the
+ * instruction is stepped over. */
 static void
-go_on(const Traced *traced)
+go_on(const Traced *traced, ArchRegisters *registers)
 {
+  gboolean passes = arch_breakpoint_pass(registers);
+  need(arch_registers_write(traced->pid, registers, NULL), "registers");
+  if (!passes) {
+    need(arch_breakpoint_clear(traced->pid, 0, NULL) && ptrace(PTRACE_SINGLESTEP, traced->pid, 0, 0) == 0 &&
+             wait_stop(traced) && arch_breakpoint_set(traced->pid, 0, (guintptr)bench_stop, NULL),
+         "stepping");
+  }
   need(ptrace(PTRACE_CONT, traced->pid, 0, 0) == 0, "going on");
 }
 
@@ -147,8 +156,7 @@ start(gboolean first)
               .category_mask = IS_WRITTEN,
               .return_mask = IS_WRITTEN};
   need(ioctl(traced.pagemap, SCAN_IOCTL, &all) >= 0, "PAGEMAP_SCAN");
-  go_on(&traced);
-  need(wait_stop(&traced), "reaching the breakpoint");
+  need(ptrace(PTRACE_CONT, traced.pid, 0, 0) == 0 && wait_stop(&traced), "reaching the breakpoint");
   return traced;
 }
 
@@ -166,10 +174,8 @@ be_clone(LinkTls *tls, int listener)
     bare_tls_receive(session, there);
     need(pread(mirror.memory, page, PAGE, at) == PAGE && pwrite(mirror.memory, page, PAGE, at) == PAGE,
          "writing");
-    need(arch_registers_read(mirror.pid, &registers, NULL) &&
-             arch_registers_write(mirror.pid, &registers, NULL),
-         "registers");
-    go_on(&mirror);
+    need(arch_registers_read(mirror.pid, &registers, NULL), "registers");
+    go_on(&mirror, &registers);
     need(wait_stop(&mirror), "running the block");
     need(arch_registers_read(mirror.pid, &registers, NULL), "registers");
     written(&mirror);
@@ -190,8 +196,7 @@ be_device(LinkTls *tls, const struct sockaddr_in *address)
     need(pread(primary.memory, page, PAGE, written(&primary)) == PAGE, "reading");
     bare_tls_send(session, there);
     bare_tls_receive(session, back);
-    need(arch_registers_write(primary.pid, &registers, NULL), "registers");
-    go_on(&primary);
+    go_on(&primary, &registers);
     need(wait_stop(&primary), "the next block");
   }
   kill(primary.pid, SIGKILL);
