@@ -11,7 +11,8 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
   if (length >= WIRE_FRAME_HEADER && wire_frame_decode(data, &frame, NULL)) {
     guint8 again[WIRE_FRAME_HEADER];
     wire_frame_encode(again, &frame);
-    if (memcmp(data, again, sizeof again) != 0 || frame.length > WIRE_DATA_MAX)
+    if (memcmp(data, again, sizeof again) != 0 || frame.length > WIRE_PACKED_MAX ||
+        (frame.kind != WIRE_PACKED && frame.length > WIRE_DATA_MAX))
       __builtin_trap();
   }
   WirePreamble preamble;
