@@ -28,7 +28,6 @@ typedef struct {
   PinCall *call;
   const SyscallRow *row;
   guint64 arguments[SYSCALL_ARGS];
-  gboolean retry; /* HELD: is to be routed again */
   gboolean cancelled;
 } HeldCall;
 

@@ -33,6 +33,10 @@ cmd_keep(int argc, char **argv)
   g_option_context_add_main_entries(context, options, NULL);
   if (!cmd_parse(context, &argc, &argv, 1, 1))
     return 2;
+  if (idle < 1) {
+    fprintf(stderr, "doppel keep: --idle takes a number of seconds from 1, not %d\n", idle);
+    return 2;
+  }
   g_autoptr(GError) error = NULL;
   g_autoptr(PairedClone) clone = paired_find(argv[1], &error);
   const KeeperInherited inherited = {3, 4};

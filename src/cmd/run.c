@@ -96,6 +96,8 @@ cmd_run(int argc, char **argv)
   if (right && track && !mirror_track_parse(track, &options.track))
     right = doppel_error_set(&error, DOPPEL_ERROR_USAGE,
                              "--track is auto, pagemap, soft-dirty or hash, not '%s'", track);
+  if (right && (options.keep_s < 0 || resume < 0))
+    right = doppel_error_set(&error, DOPPEL_ERROR_USAGE, "--keep and --resume-timeout take seconds, from 0");
   if (right && argc > 1 && g_str_equal(argv[1], "--"))
     argv++, argc--;
   if (right && argc < 2)
@@ -107,7 +109,7 @@ cmd_run(int argc, char **argv)
   options.functions = functions;
   options.clone = clone;
   options.stats = stats_value;
-  options.resume_ms = MAX(resume, 0) * 1000;
+  options.resume_ms = resume * 1000;
   if (resume != 30)
     options.keep_s = 0; /* a kept session has the usual time */
   options.argv = argv + 1;

@@ -179,29 +179,44 @@ is_reachable(const Keeper *keeper)
   return fstatat(keeper->place.directory, keeper->place.socket, &facts, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* Before it is asked anything, a clone speaks only to say what it cannot do. */
 static gboolean
-link_take_any(Link *link)
+clone_objects(Keeper *keeper, GError **error)
 {
-  g_autoptr(LinkMessage) message = link_take(link);
-  return message != NULL;
+  GError *damaged = NULL;
+  g_autoptr(EngineMessage) message = engine_take(keeper->link, &damaged);
+  if (damaged)
+    g_propagate_error(error, damaged);
+  else if (message)
+    doppel_error_set(error, DOPPEL_ERROR_FAILED, "the clone says: %s",
+                     message->kind_case == DOPPEL__ENGINE__MESSAGE__KIND_FAILURE
+                         ? message->failure->reason
+                         : engine_message_name(message));
+  return damaged || message;
 }
 
-/* A run, or -1: it is time to end. */
+/* A run, or -1: it is time to end. With an error where the session has ended before that. */
 static int
-wait_for_run(Keeper *keeper)
+wait_for_run(Keeper *keeper, GError **error)
 {
   gint64 deadline = clock_now_ns() + keeper->idle_s * G_GINT64_CONSTANT(1000000000);
   while (is_reachable(keeper)) {
     struct pollfd fds[1 + LINK_POLL_MAX] = {{.fd = keeper->listener, .events = POLLIN}};
     int timeout = LOOK_MS;
     guint count = 1 + link_prepare(keeper->link, fds + 1, &timeout);
-    if (poll(fds, count, timeout) < 0 && errno != EINTR)
+    if (poll(fds, count, timeout) < 0 && errno != EINTR) {
+      doppel_error_errno(error, "waiting for a run");
       return -1;
-    if (!link_work(keeper->link, NULL) || link_take_any(keeper->link))
-      return -1; /* the session has ended; or the clone speaks before it is asked */
+    }
+    if (!link_work(keeper->link, error) || clone_objects(keeper, error))
+      return -1;
     g_auto(Fd) fd = fds[0].revents ? accept4(keeper->listener, NULL, NULL, SOCK_CLOEXEC) : -1;
     if (fd >= 0 && is_own(fd))
       return io_steal_fd(&fd);
+    if (fd < 0 && fds[0].revents && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+      doppel_error_errno(error, "taking a run's connection");
+      return -1;
+    }
     if (clock_now_ns() >= deadline)
       return -1;
   }
@@ -317,16 +332,16 @@ keep(Keeper *keeper, GError **error)
   g_auto(Fd) page = counters_make(keeper, &counters);
   if (page < 0)
     return doppel_error_errno(error, "making the counters of a session");
-  for (;;) {
-    int fd = wait_for_run(keeper);
-    if (fd >= 0 && hand_over(keeper, fd, page, counters))
+  GError *ended = NULL;
+  int fd;
+  while ((fd = wait_for_run(keeper, &ended)) >= 0)
+    if (hand_over(keeper, fd, page, counters))
       return TRUE;
-    if (fd >= 0)
-      continue;
-    /* Who comes from now on finds none. */
-    unlinkat(keeper->place.directory, keeper->place.socket, 0);
-    return TRUE;
-  }
+  /* Who comes from now on finds none. */
+  unlinkat(keeper->place.directory, keeper->place.socket, 0);
+  if (ended)
+    g_propagate_error(error, ended);
+  return !ended;
 }
 
 static gboolean

@@ -64,17 +64,6 @@ pinresult_add(PinResult *result, guint region, const void *bytes, gsize length)
   g_array_append_val(result->blobs, blob);
 }
 
-const PinBlob *
-pinresult_blob(const PinResult *result, guint region)
-{
-  for (guint i = 0; i < result->blobs->len; i++) {
-    const PinBlob *blob = &g_array_index(result->blobs, PinBlob, i);
-    if (blob->region == region)
-      return blob;
-  }
-  return NULL;
-}
-
 PinRegion *
 pincall_add_region(PinCall *call, guint arg, PinPart part, guint message, guint32 in, guint32 room)
 {

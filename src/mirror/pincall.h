@@ -152,9 +152,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PinResult, pinresult_free)
 /* Takes a copy of `bytes`. Regions are to be added in ascending order. */
 void pinresult_add(PinResult *result, guint region, const void *bytes, gsize length);
 
-/* The blob of a region, or NULL. */
-const PinBlob *pinresult_blob(const PinResult *result, guint region);
-
 /* Takes the result of an executed call out of the scratch memory; only what the call wrote is read.
  * Descriptors that the call made become pins through `pin_of_fd`. FAILED where the memory cannot be read. */
 PinResult *pincall_collect(const PinCall *call, const PinPlacement *placement, gint64 value,

@@ -571,21 +571,3 @@ mirror_state_apply_extended(MirrorThread *thread, GBytes *bytes, GError **error)
   const guint8 *data = g_bytes_get_data(bytes, &length);
   return arch_extended_write(thread->tid, data, length, error);
 }
-
-gboolean
-mirror_state_has_pending(MirrorProcess *process)
-{
-  for (guint i = 0; i < process->threads->len; i++) {
-    MirrorThread *thread = process->threads->pdata[i];
-    siginfo_t info;
-    struct __ptrace_peeksiginfo_args own = {.off = 0, .flags = 0, .nr = 1};
-    if (ptrace(PTRACE_PEEKSIGINFO, thread->tid, &own, &info) > 0)
-      return TRUE;
-    if (i == 0) {
-      own.flags = PTRACE_PEEKSIGINFO_SHARED;
-      if (ptrace(PTRACE_PEEKSIGINFO, thread->tid, &own, &info) > 0)
-        return TRUE;
-    }
-  }
-  return FALSE;
-}

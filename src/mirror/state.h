@@ -76,6 +76,3 @@ gboolean mirror_state_apply_signals(MirrorProcess *process, GBytes *former, GByt
 gboolean mirror_state_apply_thread(MirrorThread *thread, GBytes *bytes, GError **error);
 gboolean mirror_state_apply_registers(MirrorThread *thread, GBytes *bytes, GError **error);
 gboolean mirror_state_apply_extended(MirrorThread *thread, GBytes *bytes, GError **error);
-
-/* Signals that wait, of the process and of each thread. */
-gboolean mirror_state_has_pending(MirrorProcess *process);
