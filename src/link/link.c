@@ -347,8 +347,7 @@ link_prepare(Link *link, struct pollfd *fds, int *timeout_ms)
     *timeout_ms = 0;
   gint64 due = MIN(link_keep_alive_due(link), link_join_due(link));
   if (due != G_MAXINT64) {
-    gint64 left = MAX(due - clock_now_ns(), 0);
-    int left_ms = MIN((left + 999999) / 1000000, G_MAXINT);
+    int left_ms = clock_left_ms(due);
     *timeout_ms = *timeout_ms < 0 ? left_ms : MIN(*timeout_ms, left_ms);
   }
   return count;

@@ -276,8 +276,10 @@ gather_pollfds(Gather *gather, guint arg, SyscallArg what)
                           count * sizeof(gint16));
   struct pollfd *entries = region ? (struct pollfd *)(void *)region->bytes : NULL;
   for (guint64 i = 0; i < count && !gather->fault; i++)
-    if (entries[i].fd >= 0)
-      entries[i].fd = MAX(set_pin(gather, entries[i].fd), -1);
+    if (entries[i].fd >= 0) {
+      gint64 pin = set_pin(gather, entries[i].fd);
+      entries[i].fd = MAX(pin, -1);
+    }
 }
 
 static void

@@ -204,7 +204,7 @@ run_trial(ProbeTrial function)
   gint64 until = clock_now_ns() + (gint64)TRIAL_MS * 1000000;
   int ready;
   do
-    ready = poll(&wait, 1, MAX(0, (until - clock_now_ns()) / 1000000));
+    ready = poll(&wait, 1, clock_left_ms(until));
   while (ready < 0 && errno == EINTR);
   if (ready == 0)
     probe_note(&answer.note, "no answer within %d s", TRIAL_MS / 1000);
