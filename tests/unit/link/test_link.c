@@ -1,4 +1,5 @@
 /* A link that nothing happens to: messages, keys, counters, ends. */
+#include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -149,7 +150,7 @@ test_wrong_host(void)
 
 /* One of several addresses leads to an impostor or nowhere: the right one is found. */
 static void
-test_addresses(void)
+find_among_wrong(const char *host)
 {
   g_autoptr(World) world = world_new();
   guint16 closed_port, silent_port;
@@ -158,14 +159,32 @@ test_addresses(void)
   close(closed);
   g_autofree char *nobody = g_strdup_printf("127.0.0.1:%u", closed_port);
   g_autofree char *mute = g_strdup_printf("127.0.0.1:%u", silent_port);
-  g_autofree char *by_name = g_strdup_printf("localhost:%u", world->port);
-  const char *addresses[] = {nobody, mute, by_name, NULL};
+  g_autofree char *right = g_strdup_printf("%s:%u", host, world->port);
+  const char *addresses[] = {nobody, mute, right, NULL};
   world->device = link_dial_later(addresses, world->device_key, identity_key_public(world->clone_key),
                                   world->clone, &world->options, NULL);
   gint64 start = clock_now_ns();
   world_until(world, world_is_up, 3000);
   g_assert_cmpint(clock_now_ns() - start, <, 1500000000);
   close(silent);
+}
+
+static void
+test_addresses(void)
+{
+  find_among_wrong("127.0.0.1");
+}
+
+static void
+test_name(void)
+{
+  struct addrinfo *found = NULL;
+  if (getaddrinfo("localhost", NULL, NULL, &found) != 0) {
+    g_test_skip("this machine has no name for itself (no /etc/hosts)");
+    return;
+  }
+  freeaddrinfo(found);
+  find_among_wrong("localhost");
 }
 
 static void
@@ -294,6 +313,7 @@ main(int argc, char **argv)
   g_test_add_func("/link/wrong-device", test_wrong_device);
   g_test_add_func("/link/wrong-host", test_wrong_host);
   g_test_add_func("/link/addresses", test_addresses);
+  g_test_add_func("/link/name", test_name);
   g_test_add_func("/link/nobody", test_nobody);
   g_test_add_func("/link/goodbye", test_goodbye);
   g_test_add_func("/link/bulk", test_bulk);
