@@ -11,7 +11,7 @@
 #include "mirror/page_forecast_parts.h"
 
 #define SUFFIX     ".forecast"
-#define NUMBER_MAX (G_MAXUINT64 / COPIES_PAGE) /* the last page of the address space */
+#define NUMBER_END (G_MAXUINT64 / COPIES_PAGE + 1) /* of the address space, in pages */
 
 enum { NAME_SIZE = 16, KIND_BYTES_MAX = 2 << 20 };
 
@@ -68,10 +68,10 @@ static gboolean
 unpack_run(PageForecast *forecast, Reader *reader, guint64 *next)
 {
   guint64 gap, pages, history;
-  if (!get_number(reader, NUMBER_MAX - *next, &gap) ||
+  if (!get_number(reader, NUMBER_END - *next, &gap) ||
       !get_number(reader, PAGE_FORECAST_PAGES - forecast->count, &pages) ||
       !get_number(reader, FORECAST_HISTORIES - 1, &history) || history < 2 || history == FORECAST_NEVER ||
-      !pages || pages > NUMBER_MAX - *next - gap)
+      !pages || pages > NUMBER_END - *next - gap)
     return FALSE;
   for (*next += gap; pages > 0; pages--)
     page_forecast_insert(forecast, (*next)++, history);

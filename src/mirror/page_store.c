@@ -53,6 +53,7 @@ struct PageStore {
   Head head;
   GHashTable *pending; /* PageKey → Pending, which begins with it */
   GArray *uses;        /* of PageKey */
+  gboolean stuck;      /* the file could not be attached since the last commit: not waited for again */
 };
 
 static guint
@@ -317,7 +318,7 @@ static void
 drop_page(PageStore *store, const PageKey *key)
 {
   Place places[WAYS];
-  if (!attach(store, TRUE))
+  if (store->stuck || (store->stuck = !attach(store, TRUE)))
     return;
   off_t set = set_offset(store, key);
   guint way = read_set(store, set, places) ? find_place(places, key) : WAYS;
@@ -440,7 +441,8 @@ page_store_commit(PageStore *store)
 {
   if (!g_hash_table_size(store->pending) && !store->uses->len)
     return;
-  if (store->directory >= 0 && attach(store, TRUE)) {
+  store->stuck = !attach(store, TRUE);
+  if (!store->stuck) {
     GHashTableIter iter;
     gpointer pending;
     gboolean takes = TRUE;

@@ -5,7 +5,11 @@
  * for longest makes room. It is read and written, never mapped, so that a file cut short is no SIGBUS.
  * Sessions use it at once without waiting for each other: whatever races, kills, full disks or damage make of
  * the file, a page that is handed out has the hash it was asked by. Everything in the file is hostile; the
- * worst it can do is to hold nothing. Nothing is synced. docs/decisions says why it is not a database.
+ * worst it can do is to hold nothing. Nothing is synced.
+ *
+ * Not a database, because the hash already gives what a transaction would: SQLite takes about four times as
+ * long to write the same pages once old ones have to make room, lets readers wait for writers or maps a file
+ * (WAL), and what was deleted as corrupt stays on the disk while another session has it open.
  *
  * A store is for one thread at a time; a forked child opens its own. */
 #pragma once

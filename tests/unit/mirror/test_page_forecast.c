@@ -370,6 +370,24 @@ test_packs_as_it_is(void)
   }
 }
 
+/* The address space's first page and its last. */
+static void
+test_packs_the_ends(void)
+{
+  g_autoptr(GByteArray) packed = g_byte_array_new();
+  PageForecast *forecast = page_forecast_new(), *other = page_forecast_new();
+  page_forecast_touched(forecast, 0, 1);
+  page_forecast_touched(forecast, G_MAXUINT64, 1);
+  page_forecast_block_end(forecast);
+  page_forecast_pack(forecast, packed);
+  g_assert_true(page_forecast_unpack(other, packed->data, packed->len));
+  g_assert_cmpuint(page_forecast_count(other), ==, 2);
+  g_assert_true(page_forecast_wants(other, 0));
+  g_assert_true(page_forecast_wants(other, G_MAXUINT64));
+  page_forecast_free(forecast);
+  page_forecast_free(other);
+}
+
 static void
 check_damaged(gpointer user)
 {
@@ -505,6 +523,7 @@ main(int argc, char **argv)
   ADD("bounded", test_bounded);
   ADD("survives", test_survives);
   ADD("packs-as-it-is", test_packs_as_it_is);
+  ADD("packs-the-ends", test_packs_the_ends);
   ADD("damage", test_damage);
   ADD("hostile", test_hostile);
   ADD("few-files", test_few_files);

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/io.h"
+#include "mirror/page_file.h"
 #include "mirror/page_index.h"
 #include "page_rig.h"
 
@@ -220,6 +222,29 @@ test_damage(Place *place, gconstpointer data)
   rig_damage(place->file, check_saves_over, place);
 }
 
+/* What a good checksum is over can still be hostile, or of a later version. */
+static void
+test_hostile(Place *place, gconstpointer data)
+{
+  static const PageFileKind kind = {"doppelPI", 1, 1 << 20}, later = {"doppelPI", 2, 1 << 20};
+  guint8 bytes[PAGE_INDEX_IDENTITY + 8 * sizeof(PageKey)] = {0};
+  PageKey key = {0};
+  g_auto(Fd) lock = page_file_lock(place->file, NULL);
+  g_assert_cmpint(lock, >=, 0);
+  for (gsize length = 0; length <= sizeof bytes; length++) {
+    g_assert_true(page_file_save(place->file, &kind, bytes, length, NULL));
+    PageIndex *index = page_index_load(place->file, 5);
+    gboolean is_right = length > PAGE_INDEX_IDENTITY && length % sizeof key == 0;
+    g_assert_cmpuint(page_index_count(index), ==, is_right); /* the same key again and again */
+    g_assert_true(page_index_has(index, &key) == is_right);
+    page_index_free(index);
+  }
+  g_assert_true(page_file_save(place->file, &later, bytes, sizeof bytes, NULL));
+  PageIndex *index = page_index_load(place->file, 5);
+  g_assert_cmpuint(page_index_count(index), ==, 0);
+  page_index_free(index);
+}
+
 static void
 test_cannot_save(Place *place, gconstpointer data)
 {
@@ -323,6 +348,7 @@ main(int argc, char **argv)
   ADD("merges", test_merges);
   ADD("at-once", test_at_once);
   ADD("damage", test_damage);
+  ADD("hostile", test_hostile);
   ADD("cannot-save", test_cannot_save);
   ADD("random", test_random);
   ADD("speed", test_speed);
