@@ -5,12 +5,27 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "link/state.h"
 
 void
 engine_message_free(EngineMessage *message)
 {
   if (message)
     doppel__engine__message__free_unpacked(message, NULL);
+}
+
+void
+engine_observe(Link *link, EngineObserver observer, void *user)
+{
+  link->observer = observer;
+  link->observer_user = user;
+}
+
+static void
+observed(Link *link, const EngineMessage *message, gsize length, gboolean out)
+{
+  if (link->observer)
+    link->observer(link->observer_user, message, length, out, link->inbox.length);
 }
 
 static gboolean
@@ -22,6 +37,7 @@ hand_over(Link *link, const EngineMessage *message,
   g_autofree guint8 *large = length > sizeof small ? g_malloc(length) : NULL;
   guint8 *room = large ? large : small;
   doppel__engine__message__pack(message, room);
+  observed(link, message, length, TRUE);
   return to(link, ENGINE_CHANNEL, &(struct iovec){room, length}, 1, error);
 }
 
@@ -51,6 +67,7 @@ engine_take(Link *link, GError **error)
                      "the other side sent %" G_GSIZE_FORMAT " bytes that are no message", raw->length);
     return NULL;
   }
+  observed(link, message, raw->length, FALSE);
   return message;
 }
 

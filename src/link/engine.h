@@ -31,5 +31,12 @@ EngineMessage *engine_take(Link *link, GError **error);
  * long as the link lives). */
 EngineMessage *engine_wait(Link *link, int timeout_ms, GError **error);
 
+/* From now on the observer is told of each message that is sent or queued (`out`) or taken: its bytes,
+ * packed, and how many others have arrived that are not taken yet. A taken one may be hostile. NULL: nobody.
+ */
+typedef void (*EngineObserver)(void *user, const EngineMessage *message, gsize length, gboolean out,
+                               guint waiting);
+void engine_observe(Link *link, EngineObserver observer, void *user);
+
 /* The message's kind in words, for errors. */
 const char *engine_message_name(const EngineMessage *message);

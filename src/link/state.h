@@ -3,6 +3,7 @@
 
 #include "link/connection.h"
 #include "link/dialler.h"
+#include "link/engine.h"
 #include "link/outbox.h"
 #include "wire/compress.h"
 
@@ -46,6 +47,9 @@ struct Link {
   int epoll_fd;       /* of the candidates and look-ups; -1 for a local link */
   GPtrArray *candidates; /* of LinkConnection */
   LinkDialler *dialler;
+
+  EngineObserver observer;
+  void *observer_user;
 
   LinkCounters counters;
   const LinkCounters *passed; /* shared memory: the counters of the link that another process has for us */
