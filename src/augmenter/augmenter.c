@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "augmenter/paths.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/io.h"
 
@@ -57,6 +58,7 @@ augmenter_tell_started(Augmenter *augmenter, GError **error)
   started.n_note = notes->len - augmenter->notes_told;
   started.note = (char **)notes->pdata + augmenter->notes_told;
   augmenter->notes_told = notes->len;
+  started.setup_ns = augmenter->process ? clock_now_ns() - augmenter->ordered_ns : 0;
   return ENGINE_SEND(augmenter->link, STARTED, started, &started, error);
 }
 
@@ -64,6 +66,7 @@ static gboolean
 on_start(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error)
 {
   g_autoptr(GError) why = NULL;
+  augmenter->ordered_ns = clock_now_ns();
   if (!augmenter_start_mirror(augmenter, start, &why))
     return fail(augmenter, why->message);
   return augmenter_tell_started(augmenter, error);

@@ -65,7 +65,8 @@ typedef struct Augmenter {
   gboolean called;      /* in this block: it made some system call, or may have */
   gboolean over;        /* the session is to end */
   guint notes_told;
-  gboolean check; /* a digest of the mirror goes home with each block */
+  gint64 ordered_ns; /* when the mirror was ordered */
+  gboolean check;    /* a digest of the mirror goes home with each block */
 
   /* the block */
   guint64 block;

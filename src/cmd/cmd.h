@@ -6,6 +6,7 @@
 #include <glib.h>
 
 int cmd_run(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 int cmd_pair(int argc, char **argv);
 int cmd_clones(int argc, char **argv);
 int cmd_unpair(int argc, char **argv);

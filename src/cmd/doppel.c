@@ -15,6 +15,7 @@ static const struct {
   const char *description;
 } verbs[] = {
     {"run", cmd_run, "Run a program, the expensive part of it in a clone"},
+    {"trace", cmd_trace, "Run a program and write a timeline of it, for Perfetto or chrome://tracing"},
     {"symbols", cmd_symbols, "List the functions of a program that \"run -f\" can name"},
     {"doctor", cmd_doctor, "Try what this kernel and processor offer, and say what is used instead"},
     {"pair", cmd_pair, "Accept a clone host's invitation"},
@@ -38,6 +39,7 @@ static const char examples[] =
     "  doppel symbols sqlite3 step                      what can be named?\n"
     "  doppel run -f sqlite3_step --stats -- sqlite3 big.db 'SELECT ...'\n"
     "  doppel run --whole -- convert in.jpg -blur 0x8 out.jpg\n"
+    "  doppel trace -f sqlite3_step -- sqlite3 big.db 'SELECT ...'   where did the time go?\n"
     "  doppel pair INVITATION                           printed by \"doppeld invite\" on the other machine\n"
     "  doppel run --clone NAME -f FUNCTION -- PROGRAM ARGUMENT...\n"
     "\n"

@@ -136,9 +136,12 @@ send_block(Controller *controller, guint64 entry_sp, guint64 return_address, GEr
 gboolean
 controller_message(Controller *controller, EngineMessage *message, GError **error)
 {
+  gint64 began = timeline_now(controller);
   gboolean about_files, good = device_files_message(controller->files, message, &about_files, error);
-  if (about_files)
+  if (about_files) {
+    timeline_files(controller, message, began);
     return good;
+  }
   switch (message->kind_case) {
   case DOPPEL__ENGINE__MESSAGE__KIND_HELLO:
     return session_hello(controller, message->hello, error);
@@ -387,6 +390,7 @@ cannot_go_on(Controller *controller, const GError *error)
           "state is neither "
           "the old nor the new one.\n",
           error->message);
+  timeline_close(controller);
   kill(controller->pid, SIGKILL);
   _exit(70);
 }
@@ -479,6 +483,7 @@ give_up(Controller *controller, Function *function, const GError *error)
       signals_requeue(controller, 0);
     }
   }
+  timeline_block(controller, function ? function->text : NULL, error->message);
   session_close(controller);
   if (++controller->sessions_failed >= 3 && !controller->why_no_session)
     controller->why_no_session =
@@ -505,7 +510,6 @@ static void
 note_result(Controller *controller, Function *function)
 {
   const Doppel__Engine__BlockEnd *end = controller->end->block_end;
-  const LinkCounters *counters = link_counters(controller->link);
   mark(controller, SPLIT_APPLY);
   gint64 took = controller->mark_ns - controller->block_start_ns;
   controller->sessions_failed = 0;
@@ -515,10 +519,8 @@ note_result(Controller *controller, Function *function)
   if (!function)
     return;
   note_split(controller, function);
-  function->remote++;
-  function->remote_ns += took;
-  function->bytes_out += counters->bytes_sent - controller->bytes_out_before;
-  function->bytes_in += counters->bytes_received - controller->bytes_in_before;
+  stats_block(controller, function, took);
+  timeline_block(controller, function->text, NULL);
   if (end->how == DOPPEL__ENGINE__HOW__CUT) {
     function->cut++;
     function_reason(function, end->reason ? end->reason : "cut");
@@ -531,6 +533,7 @@ controller_count_from_here(Controller *controller)
 {
   controller->bytes_out_before = link_counters(controller->link)->bytes_sent;
   controller->bytes_in_before = link_counters(controller->link)->bytes_received;
+  traffic_begin(&controller->meter);
 }
 
 gboolean
@@ -539,6 +542,7 @@ controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
 {
   g_autoptr(GError) error = NULL;
   controller->block_start_ns = controller->mark_ns = clock_now_ns();
+  memset(controller->split, 0, sizeof controller->split);
   controller->block_thread = thread;
   controller->phase = BLOCK_RUNNING;
   pinlog_forget(controller->log);

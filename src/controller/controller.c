@@ -93,13 +93,14 @@ on_timed_return(Controller *controller, MirrorThread *thread, GError **error)
     return FALSE;
   if (thread != timing->thread || !arch_frame_left(timing->sp, arch_sp(registers)))
     return mirror_breakpoint_step_over(thread, error);
-  gint64 took = clock_now_ns() - timing->start_ns;
+  gint64 start = timing->start_ns, took = clock_now_ns() - start;
   Function *function = timing->function;
   guint64 back = timing->back;
   *timing = (LocalTiming){0};
   if (!functions_at(controller, back) && !mirror_breakpoint_remove(controller->process, back, error))
     return FALSE;
   decide_learn_local(controller, function, took);
+  timeline_local(controller, function->text, start, took);
   return mirror_thread_resume(thread, rerun_request(controller), error);
 }
 
@@ -247,6 +248,7 @@ static gboolean
 begin(Controller *controller, GError **error)
 {
   MirrorThread *leader = mirror_thread_leader(controller->process);
+  timeline_here(controller);
   if (controller->whole) {
     controller->whole->calls = 1;
     gboolean done = controller->options->place != RUN_PLACE_DEVICE &&
@@ -363,7 +365,9 @@ controller_run(const RunOptions *options, GError **error)
   signal(SIGPIPE, SIG_IGN);
   controller.signals = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
   device_files_recover();
-  gboolean ran = start_all(&controller, error) && begin(&controller, error) && run(&controller, error);
+  gboolean ran = timeline_open(&controller, error) && start_all(&controller, error) &&
+                 begin(&controller, error) && run(&controller, error);
+  timeline_close(&controller);
   if (ran) {
     functions_report_unseen(&controller);
     stats_write(&controller);

@@ -5,6 +5,8 @@
 
 #include "controller/device_files.h"
 #include "controller/run.h"
+#include "controller/timeline.h"
+#include "controller/traffic.h"
 #include "link/engine.h"
 #include "mirror/pinlog.h"
 #include "mirror/signals.h"
@@ -28,6 +30,13 @@ typedef enum {
 
 /* ---- functions ---- */
 
+enum { BLOCK_RECORDS_MAX = 4096 }; /* of a run: the first */
+typedef struct {
+  guint64 bytes_out, bytes_in; /* on the wire */
+  gint64 took_ns;
+  Traffic traffic;
+} BlockRecord;
+
 typedef struct {
   char *text; /* as the user named it */
   SymbolQuery *query;
@@ -38,6 +47,8 @@ typedef struct {
   guint64 calls, remote, local, cut, aborted;
   guint64 bytes_out, bytes_in;
   gint64 remote_ns, local_ns;
+  Traffic traffic;     /* of the blocks whose result counts */
+  GArray *blocks;      /* BlockRecord; NULL: none yet */
   GArray *split;       /* gint64[SPLIT_PARTS], a block each; NULL: none yet */
   GHashTable *reasons; /* text → count */
   /* what auto decides from */
@@ -63,6 +74,7 @@ typedef struct {
   PinCall *call;
   PinPlacement *placement;
   guint slot;
+  gint64 start_ns; /* timeline_now() */
   gboolean cancelled;
 } PinTask;
 
@@ -103,6 +115,9 @@ typedef struct Controller {
   char *why_no_session;   /* sticks: no further attempts */
   char *features_mask;
   guint64 bytes_out_before, bytes_in_before;
+  TrafficMeter meter; /* like these two, from where the next block's account begins */
+  guint block_records;
+  Timeline timeline;
 
   /* block */
   BlockPhase phase;
@@ -207,6 +222,8 @@ void split_json(GString *json,
 
 /* ---- stats.c ---- */
 void stats_write(Controller *controller);
+/* A block whose result counts took so long and so much. */
+void stats_block(Controller *controller, Function *function, gint64 took_ns);
 void explain(Controller *controller, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* ---- controller.c ---- */

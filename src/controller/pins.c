@@ -241,6 +241,7 @@ start(Controller *controller, PinTask *task, GError **error)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "more than %d forwarded calls at once",
                             MIRROR_SCRATCH_SLOTS);
   task->slot = slot;
+  task->start_ns = timeline_now(controller);
   guint64 address = mirror_slot_address(controller->process, slot);
   g_clear_pointer(&task->placement, pinplacement_free);
   task->placement = pincall_place(task->call, address, MIRROR_SCRATCH_SLOT, fd_of_pin, controller, error);
@@ -352,6 +353,8 @@ complete(Controller *controller, PinTask *task, gint64 value, GError **error)
   guint at;
   if (g_ptr_array_find(controller->tasks, task, &at))
     g_ptr_array_steal_index(controller->tasks, at);
+  timeline_call(controller, task->slot, task->kind == TASK_OUTPUT ? "output" : task->call->row->name,
+                task->start_ns, value);
   MirrorMemoryOps memory = {memory_read, memory_write, controller};
   g_autoptr(PinResult) result =
       value <= MIRROR_CALL_INTERRUPTED && value > -4096

@@ -13,6 +13,7 @@ typedef struct {
   RunPlace place;
   const char *clone; /* "local" or a paired clone's name; NULL: local */
   const char *stats; /* NULL: none; "-": a table to stderr; else a file that gets JSON */
+  const char *trace; /* NULL: none; else a file that gets a timeline (controller/trace.h) */
   gboolean explain;  /* say to stderr why something ran where it did */
   gboolean check;    /* compare digests of both twins after each block */
   MirrorTrack track; /* dirty-page backend */

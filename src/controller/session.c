@@ -141,6 +141,7 @@ gboolean
 session_hello(Controller *controller, const Doppel__Engine__Hello *hello, GError **error)
 {
   controller->greeted = TRUE;
+  timeline_hello(controller);
   if (hello->version != ENGINE_VERSION)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
                             "the clone speaks version %u, this is version %u: update the older",
@@ -221,6 +222,14 @@ greet(Controller *controller, GError **error)
   return TRUE;
 }
 
+static void
+observe(void *user, const EngineMessage *message, gsize length, gboolean out, guint waiting)
+{
+  Controller *controller = user;
+  traffic_count(&controller->meter, message, length, out ? TRAFFIC_OUT : TRAFFIC_IN, waiting);
+  timeline_wire(controller);
+}
+
 gboolean
 session_open(Controller *controller, GError **error)
 {
@@ -229,10 +238,15 @@ session_open(Controller *controller, GError **error)
   if (controller->why_no_session)
     return doppel_error_set(error, DOPPEL_ERROR_GONE, "%s", controller->why_no_session);
   controller->kept = controller->greeted = FALSE;
+  gint64 began = controller->timeline.dialled_ns = timeline_now(controller);
   if (!(is_local(controller) ? open_local(controller, error) : open_paired(controller, error)))
     return FALSE;
   controller_count_from_here(controller);
-  if (greet(controller, error))
+  if (controller->options->stats || controller->options->trace)
+    engine_observe(controller->link, observe, controller);
+  gboolean greeted = greet(controller, error);
+  timeline_session(controller, greeted ? "open" : "fail to open", began);
+  if (greeted)
     return TRUE;
   session_close(controller);
   return FALSE;
@@ -365,6 +379,7 @@ session_start(Controller *controller, GError **error)
   if (!session_open(controller, error))
     return FALSE;
   const char *clone = is_local(controller) ? "local" : controller->options->clone;
+  gint64 began = controller->timeline.ordered_ns = timeline_now(controller);
   controller->files =
       device_files_new(controller->link, clone, controller->program, is_local(controller), error);
   if (!controller->files || !send_start(controller, error))
@@ -373,6 +388,7 @@ session_start(Controller *controller, GError **error)
   if (!controller->twin)
     return FALSE;
   controller->twin->counts = controller_counts;
+  timeline_session(controller, "order the mirror", began);
   controller->started = TRUE;
   controller->block = 0;
   return TRUE;
@@ -381,6 +397,7 @@ session_start(Controller *controller, GError **error)
 gboolean
 session_started(Controller *controller, const Doppel__Engine__Started *started, GError **error)
 {
+  timeline_started(controller, started);
   for (gsize i = 0; i < started->n_note; i++)
     explain(controller, "the clone: %s", started->note[i]);
   return !started->n_mountpoint || device_files_started(controller->files, started, error);
@@ -396,6 +413,7 @@ session_keep(Controller *controller)
 void
 session_close(Controller *controller)
 {
+  timeline_session_ends(controller);
   if (controller->files) {
     g_autofree char *summary = device_files_summary(controller->files);
     explain(controller, "%s", summary);

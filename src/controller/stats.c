@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "controller/controller.h"
 
 void
@@ -18,19 +19,57 @@ explain(Controller *controller, const char *format, ...)
   io_write_all(2, line, strlen(line));
 }
 
-static void
-append_json_string(GString *json, const char *text)
+void
+stats_block(Controller *controller, Function *function, gint64 took_ns)
 {
-  g_string_append_c(json, '"');
-  for (const guchar *at = (const guchar *)text; *at; at++) {
-    if (*at == '"' || *at == '\\')
-      g_string_append_printf(json, "\\%c", *at);
-    else if (*at < 0x20 || *at == 0x7f)
-      g_string_append_printf(json, "\\u%04x", *at);
-    else
-      g_string_append_c(json, *at);
+  const LinkCounters *counters = link_counters(controller->link);
+  BlockRecord record = {counters->bytes_sent - controller->bytes_out_before,
+                        counters->bytes_received - controller->bytes_in_before, took_ns,
+                        controller->meter.now};
+  function->remote++;
+  function->remote_ns += took_ns;
+  function->bytes_out += record.bytes_out;
+  function->bytes_in += record.bytes_in;
+  traffic_add(&function->traffic, &record.traffic);
+  if (!controller->options->stats || controller->block_records >= BLOCK_RECORDS_MAX)
+    return;
+  if (!function->blocks)
+    function->blocks = g_array_new(FALSE, FALSE, sizeof(BlockRecord));
+  g_array_append_val(function->blocks, record);
+  controller->block_records++;
+}
+
+/* ---- JSON ---- */
+
+static void
+traffic_json(GString *json, const Traffic *traffic)
+{
+  g_string_append(json, ",\"bytes\":{");
+  for (TrafficKind kind = 0; kind < TRAFFIC_KINDS; kind++)
+    g_string_append_printf(json, "%s\"%s\":{\"out\":%" G_GUINT64_FORMAT ",\"in\":%" G_GUINT64_FORMAT "}",
+                           kind ? "," : "", traffic_kind_names[kind], traffic->bytes[kind][TRAFFIC_OUT],
+                           traffic->bytes[kind][TRAFFIC_IN]);
+  g_string_append_printf(json, "},\"round_trips\":%" G_GUINT64_FORMAT, traffic->round_trips);
+}
+
+static void
+blocks_json(GString *json, const GArray *blocks)
+{
+  char us[G_ASCII_DTOSTR_BUF_SIZE];
+  g_string_append(json, ",\"blocks\":[");
+  for (guint i = 0; blocks && i < blocks->len; i++) {
+    const BlockRecord *record = &g_array_index(blocks, BlockRecord, i);
+    g_string_append_printf(json,
+                           "%s{\"out\":%" G_GUINT64_FORMAT ",\"in\":%" G_GUINT64_FORMAT
+                           ",\"round_trips\":%" G_GUINT64_FORMAT ",\"us\":%s",
+                           i ? "," : "", record->bytes_out, record->bytes_in, record->traffic.round_trips,
+                           g_ascii_formatd(us, sizeof us, "%.3f", record->took_ns / 1e3));
+    for (TrafficKind kind = 0; kind < TRAFFIC_KINDS; kind++)
+      g_string_append_printf(json, ",\"%s\":%" G_GUINT64_FORMAT, traffic_kind_names[kind],
+                             traffic_bytes(&record->traffic, kind));
+    g_string_append_c(json, '}');
   }
-  g_string_append_c(json, '"');
+  g_string_append_c(json, ']');
 }
 
 static void
@@ -40,7 +79,7 @@ function_json(GString *json, const Function *function)
   gpointer reason, count;
   gboolean first = TRUE;
   g_string_append(json, "{\"function\":");
-  append_json_string(json, function->text);
+  json_append_string(json, function->text);
   g_string_append_printf(
       json,
       ",\"calls\":%" G_GUINT64_FORMAT ",\"remote\":%" G_GUINT64_FORMAT ",\"local\":%" G_GUINT64_FORMAT
@@ -49,7 +88,7 @@ function_json(GString *json, const Function *function)
   g_hash_table_iter_init(&iterator, function->reasons);
   while (g_hash_table_iter_next(&iterator, &reason, &count)) {
     g_string_append(json, first ? "" : ",");
-    append_json_string(json, reason);
+    json_append_string(json, reason);
     g_string_append_printf(json, ":%u", GPOINTER_TO_UINT(count));
     first = FALSE;
   }
@@ -61,6 +100,8 @@ function_json(GString *json, const Function *function)
                          g_ascii_formatd(remote, sizeof remote, "%.6f", function->remote_ns / 1e9),
                          g_ascii_formatd(local, sizeof local, "%.6f", function->local_ns / 1e9));
   split_json(json, function);
+  traffic_json(json, &function->traffic);
+  blocks_json(json, function->blocks);
   g_string_append_c(json, '}');
 }
 
@@ -68,7 +109,7 @@ static void
 write_json(Controller *controller, const char *path)
 {
   g_autoptr(GString) json = g_string_new("{\"program\":");
-  append_json_string(json, controller->program);
+  json_append_string(json, controller->program);
   g_string_append_printf(json, ",\"whole\":%s,\"functions\":[",
                          controller->options->whole ? "true" : "false");
   for (guint i = 0; i < controller->functions->len; i++) {
@@ -81,6 +122,39 @@ write_json(Controller *controller, const char *path)
     fprintf(stderr, "doppel: cannot write the statistics: %s\n", error->message);
 }
 
+/* ---- tables ---- */
+
+/* At the right of its column; a size has a character of several bytes in it. */
+static void
+print_size(guint64 bytes, int width)
+{
+  g_autofree char *size = bytes ? g_format_size(bytes) : g_strdup("-");
+  fprintf(stderr, " %*s%s", MAX(width - (int)g_utf8_strlen(size, -1), 0), "", size);
+}
+
+/* What the messages carried, for a block on average. */
+static void
+write_traffic(Controller *controller)
+{
+  gboolean any = FALSE;
+  for (guint i = 0; i < controller->functions->len; i++) {
+    const Function *function = controller->functions->pdata[i];
+    if (!function->remote)
+      continue;
+    if (!any) {
+      fprintf(stderr, "\n%-28s", "bytes in a block, on average");
+      for (TrafficKind kind = 0; kind < TRAFFIC_KINDS; kind++)
+        fprintf(stderr, " %9s", traffic_kind_names[kind]);
+      fprintf(stderr, " %11s\n", "round trips");
+      any = TRUE;
+    }
+    fprintf(stderr, "%-28s", function->text);
+    for (TrafficKind kind = 0; kind < TRAFFIC_KINDS; kind++)
+      print_size(traffic_bytes(&function->traffic, kind) / function->remote, 9);
+    fprintf(stderr, " %11.1f\n", (double)function->traffic.round_trips / (double)function->remote);
+  }
+}
+
 static void
 write_table(Controller *controller)
 {
@@ -88,19 +162,21 @@ write_table(Controller *controller)
           "cut", "aborted", "sent", "received", "clone s", "device s");
   for (guint i = 0; i < controller->functions->len; i++) {
     const Function *function = controller->functions->pdata[i];
-    g_autofree char *sent = g_format_size(function->bytes_out);
-    g_autofree char *received = g_format_size(function->bytes_in);
     GHashTableIter iterator;
     gpointer reason, count;
     fprintf(stderr,
             "%-28s %8" G_GUINT64_FORMAT " %8" G_GUINT64_FORMAT " %8" G_GUINT64_FORMAT " %5" G_GUINT64_FORMAT
-            " %7" G_GUINT64_FORMAT " %10s %10s %9.3f %9.3f\n",
+            " %7" G_GUINT64_FORMAT,
             function->text, function->calls, function->remote, function->local, function->cut,
-            function->aborted, sent, received, function->remote_ns / 1e9, function->local_ns / 1e9);
+            function->aborted);
+    print_size(function->bytes_out, 10);
+    print_size(function->bytes_in, 10);
+    fprintf(stderr, " %9.3f %9.3f\n", function->remote_ns / 1e9, function->local_ns / 1e9);
     g_hash_table_iter_init(&iterator, function->reasons);
     while (g_hash_table_iter_next(&iterator, &reason, &count))
       fprintf(stderr, "  %u times: %s\n", GPOINTER_TO_UINT(count), (char *)reason);
   }
+  write_traffic(controller);
 }
 
 void
