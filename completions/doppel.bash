@@ -19,29 +19,31 @@ _doppel_clones()
 
 _doppel()
 {
-    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} i
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} i output
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'run symbols doctor pair clones keep unpair help version' -- "$current"))
+        COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep unpair help version' -- "$current"))
         return
     fi
     case $verb in
-        run)
+        run | trace)
             case $previous in
                 -f | --function) COMPREPLY=($(compgen -W "$(_doppel_functions "$current")" -- "$current")); return ;;
                 -p | --place) COMPREPLY=($(compgen -W 'auto device clone' -- "$current")); return ;;
+                -o | --output) COMPREPLY=($(compgen -f -- "$current")); return ;;
                 -c | --clone) COMPREPLY=($(compgen -W "$(_doppel_clones)" -- "$current")); return ;;
             esac
             # What follows the program is the program's.
             for ((i = 2; i < COMP_CWORD; i++)); do
                 case ${COMP_WORDS[i]} in
-                    -f | --function | -p | --place | -c | --clone | --keep | --resume-timeout | --track) ((i++)) ;;
+                    -f | --function | -o | --output | -p | --place | -c | --clone | --keep | --resume-timeout | --track) ((i++)) ;;
                     -- | -*) ;;
                     *) declare -F _command_offset >/dev/null && _command_offset "$i"; return ;;
                 esac
             done
             if [[ $current == -* ]]; then
-                COMPREPLY=($(compgen -W '-f --function --whole --place --clone --stats --explain --keep --resume-timeout --track --check --help' -- "$current"))
+                [[ $verb == trace ]] && output='-o --output'
+                COMPREPLY=($(compgen -W "${output-} -f --function --whole --place --clone --stats --explain --keep --resume-timeout --track --check --help" -- "$current"))
             else
                 COMPREPLY=($(compgen -c -f -- "$current"))
             fi
@@ -64,7 +66,7 @@ _doppel()
             fi
             ;;
         unpair) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2) --forget --help" -- "$current")) ;;
-        help) COMPREPLY=($(compgen -W 'run symbols doctor pair clones keep unpair' -- "$current")) ;;
+        help) COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep unpair' -- "$current")) ;;
     esac
 }
 
