@@ -224,6 +224,19 @@ needs_program(const EngineMessage *message)
   }
 }
 
+/* As for --stats: each byte of a message counts once. */
+static void
+observe(void *user, const EngineMessage *message, gsize length, gboolean out, guint waiting)
+{
+  TrafficMeter meter = {0};
+  guint64 sum = 0;
+  traffic_count(&meter, message, length, out ? TRAFFIC_OUT : TRAFFIC_IN, waiting);
+  for (TrafficKind kind = 0; kind < TRAFFIC_KINDS; kind++)
+    sum += traffic_bytes(&meter.now, kind);
+  if (sum != length)
+    abort();
+}
+
 static void
 work(Controller *controller)
 {
@@ -281,6 +294,7 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
   if (!controller.files || !session_started(&controller, &started, NULL))
     abort();
 
+  engine_observe(link, observe, NULL);
   Clone clone = {other, &input, 0};
   if (input_below(&input, 8))
     ask_first(&controller);
