@@ -104,18 +104,19 @@ draw_waiting(Controller *controller, const char *function, gint64 start_ns)
   const gint64 *clone = controller->split + SPLIT_CLONE_APPLY;
   gint64 wire_ns = controller->split[SPLIT_WIRE], end_ns = start_ns + wire_ns;
   gint64 there_ns = MAX(start_ns + wire_ns / 2, MIN(controller->timeline.ready_ns, start_ns + wire_ns));
-  gint64 back_ns = there_ns;
-  for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
-    back_ns = part(trace, TRACE_MIRROR, names[i], back_ns, clone[i]);
-    end_ns += clone[i];
-  }
+  gint64 back_ns = there_ns, at = there_ns;
+  for (guint i = 0; i < G_N_ELEMENTS(names); i++)
+    back_ns += clone[i];
+  end_ns += back_ns - there_ns;
   trace_event(trace, TRACE_PROGRAM, 0, "wait", start_ns, end_ns, NULL);
-  if (back_ns > there_ns) {
-    trace_event(trace, TRACE_MIRROR, 0, function, there_ns, back_ns, NULL);
-    part(trace, TRACE_PROGRAM, controller->timeline.ready_ns > start_ns ? "wire and setup" : "wire: there",
-         start_ns, there_ns - start_ns);
-    part(trace, TRACE_PROGRAM, "wire: back", back_ns, end_ns - back_ns);
-  }
+  if (back_ns == there_ns)
+    return end_ns;
+  part(trace, TRACE_PROGRAM, controller->timeline.ready_ns > start_ns ? "wire and setup" : "wire: there",
+       start_ns, there_ns - start_ns);
+  part(trace, TRACE_PROGRAM, "wire: back", back_ns, end_ns - back_ns);
+  trace_event(trace, TRACE_MIRROR, 0, function, there_ns, back_ns, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS(names); i++)
+    at = part(trace, TRACE_MIRROR, names[i], at, clone[i]);
   return end_ns;
 }
 

@@ -26,7 +26,8 @@ typedef enum {
 #define TRACE_EVENTS_MAX 2000000
 Trace *trace_new(const char *path, guint64 events_max, GError **error);
 
-/* `members`: what an object of JSON has between its braces; NULL: nothing. An end before the start counts as
+/* Of events with one start the longer comes first: viewers lay the later into the earlier.
+ * `members`: what an object of JSON has between its braces; NULL: nothing. An end before the start counts as
  * the start. */
 void trace_event(Trace *trace, TraceTrack track, guint lane, const char *name, gint64 start_ns, gint64 end_ns,
                  const char *members);
