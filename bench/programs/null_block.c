@@ -1,13 +1,13 @@
-/* A function that returns at once, in a process with a heap of 64 MiB that is all there.
+/* A function that returns at once, in a process with a large heap that is all there.
  *
- * null_block CALLS: prints each call's nanoseconds. */
+ * null_block CALLS [MIB]: prints each call's nanoseconds. The heap has 64 MiB where nothing else is said. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { HEAP_BYTES = 64 << 20, CALLS_MAX = 1000000 };
+enum { HEAP_MIB = 64, HEAP_MIB_MAX = 1 << 20, CALLS_MAX = 1000000 };
 
 static int64_t
 now_ns(void)
@@ -28,16 +28,17 @@ bench_null(void)
 int
 main(int argc, char **argv)
 {
-  int calls = argc == 2 ? atoi(argv[1]) : 0;
-  if (calls < 1 || calls > CALLS_MAX) {
-    fprintf(stderr, "usage: null_block CALLS\n");
+  int calls = argc == 2 || argc == 3 ? atoi(argv[1]) : 0, mib = argc == 3 ? atoi(argv[2]) : HEAP_MIB;
+  if (calls < 1 || calls > CALLS_MAX || mib < 1 || mib > HEAP_MIB_MAX) {
+    fprintf(stderr, "usage: null_block CALLS [MIB]\n");
     return 2;
   }
-  char *heap = malloc(HEAP_BYTES);
+  size_t heap_bytes = (size_t)mib << 20;
+  char *heap = malloc(heap_bytes);
   int64_t *samples = malloc(calls * sizeof *samples);
   if (!heap || !samples)
     return 1;
-  memset(heap, 1, HEAP_BYTES);
+  memset(heap, 1, heap_bytes);
   memset(samples, 0, calls * sizeof *samples);
   __asm__ volatile(""
                    :
