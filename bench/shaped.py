@@ -167,6 +167,11 @@ class Pair:
         return Run(out, told["blocks"], seconds, link_bytes(self.options.build) - carried)
 
 
+def congestion_control():
+    """TCP's, as this machine has set it: one that spreads a message's packets over time costs small blocks much."""
+    return pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text(encoding="ascii").strip()
+
+
 def can_switch(build):
     """Whether `doppel run` has switches for its mechanisms."""
     done = subprocess.run([f"{build}/src/cmd/doppel", "run", "--help"], stdout=subprocess.PIPE, text=True, check=False)
