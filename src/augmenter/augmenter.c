@@ -39,6 +39,9 @@ on_hello(Augmenter *augmenter, const Doppel__Engine__Hello *hello, GError **erro
   own.kernel = names.release;
   own.has_processors = TRUE;
   own.processors = sysconf(_SC_NPROCESSORS_ONLN);
+  own.has_store = augmenter->store != NULL;
+  if (own.has_store)
+    own.store = (ProtobufCBinaryData){PAGE_STORE_IDENTITY, (guint8 *)page_store_identity(augmenter->store)};
   return ENGINE_SEND(augmenter->link, HELLO, hello, &own, error);
 }
 
@@ -245,7 +248,7 @@ augmenter_postpone(Augmenter *augmenter, EngineMessage *message, GError **error)
   return TRUE;
 }
 
-enum { POLL_CHILDREN, POLL_LISTENER, POLL_CONTROL, POLL_LINK, POLL_COUNT = POLL_LINK + 4 };
+enum { POLL_CHILDREN, POLL_LISTENER, POLL_CONTROL, POLL_FAULTS, POLL_LINK, POLL_COUNT = POLL_LINK + 4 };
 
 static gboolean
 turn(Augmenter *augmenter, GError **error)
@@ -254,6 +257,7 @@ turn(Augmenter *augmenter, GError **error)
       {.fd = augmenter->children, .events = POLLIN},
       {.fd = augmenter->process ? augmenter->listener : -1, .events = POLLIN},
       {.fd = augmenter->control, .events = POLLIN},
+      {.fd = augmenter->twin ? mirror_pager_fd(augmenter->twin->pager) : -1, .events = POLLIN},
   };
   int timeout = -1;
   guint count = POLL_LINK + link_prepare(augmenter->link, fds + POLL_LINK, &timeout);
@@ -266,6 +270,8 @@ turn(Augmenter *augmenter, GError **error)
   if (!drain_link(augmenter, error))
     return FALSE;
   if (augmenter->process && !augmenter->over) {
+    if (fds[POLL_FAULTS].revents & POLLIN && !mirror_pager_serve(augmenter->twin->pager, error))
+      return FALSE;
     if (fds[POLL_LISTENER].revents & POLLIN && !augmenter_notified(augmenter, error))
       return FALSE;
     if (fds[POLL_CHILDREN].revents && !augmenter_reap(augmenter, error))
@@ -278,6 +284,8 @@ static void
 clear(Augmenter *augmenter)
 {
   paths_free(augmenter->paths);
+  if (augmenter->twin)
+    mirror_pager_free(augmenter->twin->pager);
   mirror_twin_free(augmenter->twin);
   mirror_process_free(augmenter->process);
   sandbox_free(augmenter->sandbox);
@@ -295,7 +303,9 @@ clear(Augmenter *augmenter)
   g_array_unref(augmenter->processors);
   g_array_unref(augmenter->reserved);
   g_free(augmenter->end_reason);
+  page_store_close(augmenter->store);
   io_close(&augmenter->listener);
+  io_close(&augmenter->device);
   io_close(&augmenter->children);
 }
 
@@ -310,6 +320,7 @@ augmenter_session(Link *link, const AugmenterSession *session)
       .link = link,
       .session = session,
       .listener = -1,
+      .device = -1,
       .control = session->control_fd,
       .children = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK),
       .postponed = g_queue_new(),
@@ -325,6 +336,7 @@ augmenter_session(Link *link, const AugmenterSession *session)
       .sent_back = g_hash_table_new(NULL, NULL),
       .reserved = g_array_new(FALSE, FALSE, sizeof(pid_t)),
   };
+  demand_open_store(&augmenter);
   g_autoptr(GError) error = NULL;
   /* What came with the handshake is there already: nothing would wake us for it. */
   gboolean going = drain_link(&augmenter, &error);

@@ -20,6 +20,7 @@ typedef enum {
 } CallState;
 
 typedef struct {
+  struct Augmenter *augmenter;
   guint64 notification; /* seccomp's id */
   pid_t tid;
   gboolean child; /* of a process that the mirror forked, not its own */
@@ -55,8 +56,11 @@ typedef struct Augmenter {
   Sandbox *sandbox;
   MirrorProcess *process;
   MirrorTwin *twin;
-  int control;      /* where doppeld hands over later connections; -1: none will come */
-  int listener;     /* seccomp notifications */
+  int control;  /* where doppeld hands over later connections; -1: none will come */
+  int listener; /* seccomp notifications */
+  int device;   /* on /dev/userfaultfd; -1: none */
+  guint64 next_pull;
+  PageStore *store; /* NULL: none */
   int children;     /* signalfd for SIGCHLD */
   guint32 uid, gid; /* of the program */
   MirrorPhase phase;
@@ -152,6 +156,24 @@ typedef enum {
 ProcessorAnswer processor_time(Augmenter *augmenter, const HeldCall *held);
 void processor_time_told(Augmenter *augmenter, const HeldCall *held); /* after PROCESSOR_ASK */
 ProcessorAnswer processor_number(Augmenter *augmenter, const HeldCall *held);
+
+/* ---- demand.c: pages that come when they are touched ---- */
+/* Before the sandbox is entered: what userfaultfds are made with; -1 where this machine has, or grants, none.
+ */
+int demand_device(void);
+/* The store of pages, before the sandbox is entered. */
+void demand_open_store(Augmenter *augmenter);
+/* The mirror's pager, over the twin. */
+void demand_begin(Augmenter *augmenter);
+/* Memory of a task of the mirror's that is inside a system call. FALSE where some of it is not there. */
+gboolean augmenter_memory_read(Augmenter *augmenter, pid_t tid, guint64 address, void *to, gsize length);
+gboolean augmenter_memory_write(Augmenter *augmenter, pid_t tid, guint64 address, const void *from,
+                                gsize length);
+/* What the kernel would do to missing pages in the call's course is wrong, or nobody could be told: they come
+ * before. */
+gboolean demand_before_call(Augmenter *augmenter, const HeldCall *held, GError **error);
+/* A thread ends: the kernel writes to its memory when nobody can wait any more. */
+gboolean demand_before_exit(Augmenter *augmenter, pid_t tid, GError **error);
 
 /* ---- answer.c: answering seccomp ---- */
 void augmenter_continue(Augmenter *augmenter, HeldCall *call);

@@ -296,6 +296,11 @@ send_end(Augmenter *augmenter, GArray *pending, gboolean file_changes, GError **
     end.has_digest = TRUE;
     end.digest.data = (guint8 *)g_bytes_get_data(digest, &end.digest.len);
   }
+  g_autoptr(GArray) untouched = mirror_pager_untouched(augmenter->twin->pager);
+  g_autofree Doppel__Engine__PageRange *ranges = g_new(Doppel__Engine__PageRange, untouched->len + 1);
+  g_autofree Doppel__Engine__PageRange **range_list = g_new(Doppel__Engine__PageRange *, untouched->len + 1);
+  end.n_untouched = mirror_ranges_message(untouched, ranges, range_list);
+  end.untouched = range_list;
   gboolean sent = ENGINE_SEND(augmenter->link, BLOCK_END, block_end, &end, error);
   g_array_set_size(augmenter->reserved, 0);
   g_array_set_size(augmenter->end_signals, 0);
@@ -364,5 +369,7 @@ augmenter_block_settle(Augmenter *augmenter, GError **error)
   augmenter->phase = MIRROR_READY;
   augmenter->asked_threads = FALSE;
   augmenter->uncommitted = TRUE;
+  if (augmenter->store)
+    page_store_commit(augmenter->store);
   return TRUE;
 }

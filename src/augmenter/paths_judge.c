@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "augmenter/paths_private.h"
-#include "base/task_memory.h"
 #include "mirror/files.h"
 
 enum {
@@ -33,11 +32,11 @@ typedef struct {
 /* Page by page, since it may end just before one that is not there. FALSE where the kernel will say EFAULT or
  * ENAMETOOLONG. */
 static gboolean
-read_text(pid_t tid, guint64 address, char text[PATH_MAX])
+read_text(const Paths *paths, pid_t tid, guint64 address, char text[PATH_MAX])
 {
   for (gsize have = 0; address && have < PATH_MAX;) {
     gsize length = MIN(4096 - (address + have) % 4096, PATH_MAX - have);
-    if (!task_memory_read(tid, address + have, text + have, length))
+    if (!augmenter_memory_read(paths->augmenter, tid, address + have, text + have, length))
       return FALSE;
     if (memchr(text + have, 0, length))
       return TRUE;
@@ -74,7 +73,7 @@ read_path(const Judging *judging, guint index, char **path)
   *path = NULL;
   if (address == 0)
     return row->optional ? NAMED_DESCRIPTOR : NAMED_NOTHING;
-  if (!read_text(judging->tid, address, text))
+  if (!read_text(judging->paths, judging->tid, address, text))
     return NAMED_NOTHING;
   if (*text == '/') {
     *path = g_strdup(text);
@@ -290,7 +289,8 @@ paths_judge(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 argume
   guint changes = 0;
   PathsPlace places[2] = {0};
   if (row->nr == SYS_openat2 &&
-      task_memory_read(tid, arguments[2] + offsetof(struct open_how, flags), &flags, sizeof flags))
+      augmenter_memory_read(paths->augmenter, tid, arguments[2] + offsetof(struct open_how, flags), &flags,
+                            sizeof flags))
     judging.how_flags = flags;
   for (guint i = 0; i < 2; i++) {
     PathsVerdict verdict = judge_path(&judging, i, &places[i]);

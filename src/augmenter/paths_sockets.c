@@ -6,12 +6,11 @@
 #include <sys/un.h>
 
 #include "augmenter/paths_private.h"
-#include "base/task_memory.h"
 #include "replica/path.h"
 
 /* The path that a call gives a socket, or looks one up by; NULL where it does neither. */
 static char *
-read_name(pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS])
+read_name(const Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS])
 {
   guint64 at = 0, length = 0;
   struct msghdr message = {0};
@@ -27,7 +26,7 @@ read_name(pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS
     length = (guint32)arguments[5];
     break;
   case SYS_sendmsg:
-    if (task_memory_read(tid, arguments[1], &message, sizeof message)) {
+    if (augmenter_memory_read(paths->augmenter, tid, arguments[1], &message, sizeof message)) {
       at = (guint64)(guintptr)message.msg_name;
       length = message.msg_namelen;
     }
@@ -37,7 +36,8 @@ read_name(pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS
   }
   length = MIN(length, sizeof address);
   if (!at || length <= offsetof(struct sockaddr_un, sun_path) ||
-      !task_memory_read(tid, at, &address, length) || address.sun_family != AF_UNIX || !*address.sun_path)
+      !augmenter_memory_read(paths->augmenter, tid, at, &address, length) || address.sun_family != AF_UNIX ||
+      !*address.sun_path)
     return NULL;
   return g_strndup(address.sun_path, length - offsetof(struct sockaddr_un, sun_path));
 }
@@ -56,7 +56,7 @@ PathsVerdict
 paths_judge_socket(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
                    char **reason)
 {
-  g_autofree char *name = read_name(tid, row, arguments);
+  g_autofree char *name = read_name(paths, tid, row, arguments);
   g_auto(PathsPlace) place = {0};
   const char *rest;
   if (!name)
@@ -87,14 +87,15 @@ may_name(const SyscallRow *row)
 }
 
 static gboolean
-names_nobody(const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS], pid_t tid)
+names_nobody(const Paths *paths, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS], pid_t tid)
 {
   struct msghdr message = {0};
   switch (row->nr) {
   case SYS_sendto:
     return !arguments[4];
   case SYS_sendmsg:
-    return task_memory_read(tid, arguments[1], &message, sizeof message) && !message.msg_name;
+    return augmenter_memory_read(paths->augmenter, tid, arguments[1], &message, sizeof message) &&
+           !message.msg_name;
   default:
     return FALSE;
   }
@@ -104,9 +105,9 @@ PathsVerdict
 paths_judge_own_socket(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
                        char **reason)
 {
-  if (!may_name(row) || names_nobody(row, arguments, tid))
+  if (!may_name(row) || names_nobody(paths, row, arguments, tid))
     return PATHS_NATIVE;
-  g_autofree char *name = row->nr == SYS_bind ? NULL : read_name(tid, row, arguments);
+  g_autofree char *name = row->nr == SYS_bind ? NULL : read_name(paths, tid, row, arguments);
   g_auto(PathsPlace) place = {0};
   if (name && *name == '/') {
     PathsVerdict verdict = walk_path(paths, tid, name, TRUE, FRESH_LOOK, &place, reason);
@@ -122,7 +123,7 @@ paths_judge_own_socket(Paths *paths, pid_t tid, const SyscallRow *row, const gui
 void
 paths_note_forwarded(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS])
 {
-  g_autofree char *name = row->nr == SYS_bind ? read_name(tid, row, arguments) : NULL;
+  g_autofree char *name = row->nr == SYS_bind ? read_name(paths, tid, row, arguments) : NULL;
   g_autofree char *reason = NULL;
   g_auto(PathsPlace) place = {0};
   if (!name || *name != '/' || find_name(paths, tid, name, &place, &reason) != PATHS_NATIVE)

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "augmenter/paths_private.h"
-#include "base/task_memory.h"
 
 typedef enum { STAT_NOT, STAT_PLAIN, STAT_EXTENDED } StatKind;
 
@@ -127,19 +126,20 @@ is_stat(const SyscallRow *row)
 
 /* `directory` and `name`: where the Augmenter itself finds the thing. */
 static gboolean
-write_answer(pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS], int directory,
-             const char *name, int flags, const struct stat *said)
+write_answer(const Paths *paths, pid_t tid, const SyscallRow *row, const guint64 arguments[SYSCALL_ARGS],
+             int directory, const char *name, int flags, const struct stat *said)
 {
   for (gsize i = 0; i < G_N_ELEMENTS(calls); i++) {
     struct statx extended;
     if (calls[i].number != row->nr)
       continue;
     if (calls[i].kind == STAT_PLAIN)
-      return task_memory_write(tid, arguments[calls[i].result], said, sizeof *said);
+      return augmenter_memory_write(paths->augmenter, tid, arguments[calls[i].result], said, sizeof *said);
     if (statx(directory, name, flags, arguments[calls[i].mask], &extended) != 0)
       return FALSE;
     say_extended(said, &extended);
-    return task_memory_write(tid, arguments[calls[i].result], &extended, sizeof extended);
+    return augmenter_memory_write(paths->augmenter, tid, arguments[calls[i].result], &extended,
+                                  sizeof extended);
   }
   return FALSE;
 }
@@ -163,7 +163,7 @@ stat_answer(Paths *paths, pid_t tid, const SyscallRow *row, const guint64 argume
     differs |= said.st_nlink != place->own.st_nlink || said.st_uid != place->own.st_uid ||
                said.st_gid != place->own.st_gid;
   }
-  return differs && write_answer(tid, row, arguments, paths->root, path, AT_SYMLINK_NOFOLLOW, &said);
+  return differs && write_answer(paths, tid, row, arguments, paths->root, path, AT_SYMLINK_NOFOLLOW, &said);
 }
 
 /* The path that leads to what is open. FALSE for what has none, or another thing has it now. */
@@ -205,5 +205,6 @@ stat_answer_descriptor(Paths *paths, pid_t tid, const SyscallRow *row, const gui
     correct_owner(known, &said);
     differs |= said.st_uid != own.st_uid || said.st_gid != own.st_gid;
   }
-  return differs && write_answer(tid, row, arguments, proc, link, 0, &said) ? PATHS_DONE : PATHS_NATIVE;
+  return differs && write_answer(paths, tid, row, arguments, proc, link, 0, &said) ? PATHS_DONE
+                                                                                   : PATHS_NATIVE;
 }

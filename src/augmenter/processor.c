@@ -16,7 +16,6 @@
 
 #include "augmenter/augmenter.h"
 #include "base/io.h"
-#include "base/task_memory.h"
 
 #define NS_PER_S G_GINT64_CONSTANT(1000000000)
 
@@ -89,7 +88,7 @@ write_clock(Augmenter *augmenter, const HeldCall *held, gint64 base)
 {
   gint64 sum = scaled_sum(base, 1, nanoseconds_of(augmenter, held->tid, clock_key(held) != NULL));
   struct timespec told = {sum / NS_PER_S, sum % NS_PER_S};
-  return task_memory_write(held->tid, held->arguments[1], &told, sizeof told);
+  return augmenter_memory_write(augmenter, held->tid, held->arguments[1], &told, sizeof told);
 }
 
 ProcessorAnswer
@@ -121,22 +120,23 @@ processor_time_told(Augmenter *augmenter, const HeldCall *held)
   struct tms tms;
   struct rusage usage;
   pid_t tid = held->tid;
-  if (is_own_clock(held) && task_memory_read(tid, held->arguments[1], &clock, sizeof clock)) {
+  if (is_own_clock(held) && augmenter_memory_read(augmenter, tid, held->arguments[1], &clock, sizeof clock)) {
     gint64 base = scaled_sum(clock.tv_sec, NS_PER_S, clock.tv_nsec);
     g_hash_table_insert(augmenter->clock_bases, clock_key(held), g_memdup2(&base, sizeof base));
     write_clock(augmenter, held, base);
     return;
   }
   Ticks ticks = ticks_of(augmenter, held);
-  if (held->row->nr == SYS_times && task_memory_read(tid, held->arguments[0], &tms, sizeof tms)) {
+  if (held->row->nr == SYS_times &&
+      augmenter_memory_read(augmenter, tid, held->arguments[0], &tms, sizeof tms)) {
     tms.tms_utime = scaled_sum(tms.tms_utime, 1, ticks.user);
     tms.tms_stime = scaled_sum(tms.tms_stime, 1, ticks.system);
-    task_memory_write(tid, held->arguments[0], &tms, sizeof tms);
+    augmenter_memory_write(augmenter, tid, held->arguments[0], &tms, sizeof tms);
   } else if (held->row->nr == SYS_getrusage &&
-             task_memory_read(tid, held->arguments[1], &usage, sizeof usage)) {
+             augmenter_memory_read(augmenter, tid, held->arguments[1], &usage, sizeof usage)) {
     add_ticks(&usage.ru_utime, ticks.user);
     add_ticks(&usage.ru_stime, ticks.system);
-    task_memory_write(tid, held->arguments[1], &usage, sizeof usage);
+    augmenter_memory_write(augmenter, tid, held->arguments[1], &usage, sizeof usage);
   }
 }
 
@@ -151,8 +151,9 @@ processor_number(Augmenter *augmenter, const HeldCall *held)
     return PROCESSOR_NATIVE;
   /* Threads that run side by side here are told different ones, as far as the device has so many. */
   unsigned number = g_array_index(known, guint32, (guint)held->tid % known->len);
-  gboolean written =
-      (!held->arguments[0] || task_memory_write(held->tid, held->arguments[0], &number, sizeof number)) &&
-      (!held->arguments[1] || task_memory_write(held->tid, held->arguments[1], &node, sizeof node));
+  gboolean written = (!held->arguments[0] || augmenter_memory_write(augmenter, held->tid, held->arguments[0],
+                                                                    &number, sizeof number)) &&
+                     (!held->arguments[1] ||
+                      augmenter_memory_write(augmenter, held->tid, held->arguments[1], &node, sizeof node));
   return written ? PROCESSOR_DONE : PROCESSOR_NATIVE;
 }

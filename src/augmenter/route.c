@@ -14,7 +14,6 @@
 #include "augmenter/augmenter.h"
 #include "augmenter/paths.h"
 #include "base/error.h"
-#include "base/task_memory.h"
 #include "mirror/syscall_filter.h"
 
 enum { RESERVE_COUNT = 8 };
@@ -25,14 +24,14 @@ static gboolean
 read_memory(void *user, guint64 address, void *to, gsize length)
 {
   HeldCall *call = user;
-  return task_memory_read(call->tid, address, to, length);
+  return augmenter_memory_read(call->augmenter, call->tid, address, to, length);
 }
 
 static gboolean
 write_memory(void *user, guint64 address, const void *from, gsize length)
 {
   HeldCall *call = user;
-  return task_memory_write(call->tid, address, from, length);
+  return augmenter_memory_write(call->augmenter, call->tid, address, from, length);
 }
 
 typedef struct {
@@ -324,6 +323,8 @@ clone_flags(HeldCall *held)
 static gboolean
 route_fork(Augmenter *augmenter, HeldCall *held, GError **error)
 {
+  if (!demand_before_call(augmenter, held, error))
+    return FALSE;
   gboolean thread = (clone_flags(held) & CLONE_THREAD) != 0;
   if (augmenter->creator) {
     held->state = CALL_HELD;
@@ -371,7 +372,7 @@ route_exit(Augmenter *augmenter, HeldCall *held, GError **error)
                                error);
   if (held->tid == augmenter->process->pid)
     return cut(augmenter, held, "the first thread ends before the others", error);
-  return go_on(augmenter, held);
+  return demand_before_exit(augmenter, held->tid, error) && go_on(augmenter, held);
 }
 
 static gboolean
@@ -548,6 +549,8 @@ route_special(Augmenter *augmenter, HeldCall *held, GError **error)
   case SYSCALL_HANDLER_SIGWAIT:
   case SYSCALL_HANDLER_UMASK:
     return go_on(augmenter, held);
+  case SYSCALL_HANDLER_MEMORY:
+    return demand_before_call(augmenter, held, error) && go_on(augmenter, held);
   case SYSCALL_HANDLER_CPU_TIME:
     return route_processor(augmenter, held, processor_time(augmenter, held), error);
   case SYSCALL_HANDLER_CPU:
@@ -604,6 +607,7 @@ augmenter_notified(Augmenter *augmenter, GError **error)
   HeldCall *held = g_new0(HeldCall, 1);
   augmenter->noticed = TRUE;
   g_hash_table_remove(augmenter->sent_back, GINT_TO_POINTER((pid_t)notification.pid));
+  held->augmenter = augmenter;
   held->notification = notification.id;
   held->tid = notification.pid;
   held->child = !mirror_thread_find(augmenter->process, notification.pid);

@@ -8,6 +8,7 @@
 typedef struct {
   const char *root;       /* the clone's root file system, an absolute path; never written to */
   const char *tmp;        /* where the session may keep files while it lasts, an absolute path */
+  const char *pages;      /* directory of the clone's store of pages, kept between sessions; NULL: none */
   const char *clone_name; /* for messages */
   guint8 clone[16];       /* all zero: a local clone */
   guint8 session[16];

@@ -19,6 +19,10 @@
 #include "base/io.h"
 #include "mirror/syscall_filter.h"
 
+/* Until the program's own descriptors are there, which is before its first instruction. */
+enum { DEVICE_IN_MIRROR = 3 };
+enum { WITHOUT_CHANGES = 8 }; /* of Start.without */
+
 static gint64
 clock_ns(clockid_t clock)
 {
@@ -44,6 +48,7 @@ enter(Augmenter *augmenter, const Doppel__Engine__Prepare *prepare, GError **err
   /* The local clone shares its machine's clocks. */
   if (spec.local)
     spec.monotonic_ns = spec.boottime_ns = 0;
+  augmenter->device = demand_device();
   augmenter->sandbox = sandbox_enter(&spec, error);
   return augmenter->sandbox != NULL;
 }
@@ -98,6 +103,11 @@ spawn(Augmenter *augmenter, const Doppel__Engine__Start *start, GError **error)
       .ignored_signals = start->signals_ignored,
       .blocked_signals = start->signals_blocked,
   };
+  const SandboxFd device = {augmenter->device, DEVICE_IN_MIRROR};
+  if (augmenter->device >= 0) {
+    spec.fds = &device;
+    spec.fd_count = 1;
+  }
   return sandbox_spawn(augmenter->sandbox, &spec, error);
 }
 
@@ -169,6 +179,20 @@ install_filter(Augmenter *augmenter, GError **error)
 }
 
 static gboolean
+make_twin(Augmenter *augmenter, MirrorTrack track, GError **error)
+{
+  gint64 result;
+  gboolean device = augmenter->device >= 0;
+  augmenter->twin =
+      mirror_twin_new_demanding(augmenter->process, track, device ? DEVICE_IN_MIRROR : -1, error);
+  if (!augmenter->twin)
+    return FALSE;
+  demand_begin(augmenter);
+  return !device || call(augmenter, "closing the device of userfaultfds", SYS_close, DEVICE_IN_MIRROR, 0, 0,
+                         0, 0, &result, error);
+}
+
+static gboolean
 next_thread(pid_t own_tid, void *user, GError **error)
 {
   return sandbox_next_pid(((Augmenter *)user)->sandbox, own_tid, error);
@@ -214,13 +238,13 @@ augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start,
   augmenter->process = mirror_process_new(pid, augmenter->sandbox->proc_fd, error);
   if (!augmenter->process || !mirror_scratch_make(augmenter->process, error))
     return FALSE;
-  augmenter->twin = mirror_twin_new(augmenter->process, FALSE, track, error);
-  if (!augmenter->twin || !install_filter(augmenter, error))
+  if (!make_twin(augmenter, track, error) || !install_filter(augmenter, error))
     return FALSE;
   augmenter->twin->next_thread = next_thread;
   augmenter->twin->next_user = augmenter;
   augmenter->next_child_id = MAX(augmenter->sandbox->pid_max / 4 * 3, 300);
   augmenter->check = start->check;
+  augmenter->twin->whole_pages = (start->without & WITHOUT_CHANGES) != 0;
   augmenter->phase = MIRROR_READY;
   return TRUE;
 }

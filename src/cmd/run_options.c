@@ -20,7 +20,7 @@ parse_place(const char *name, RunPlace *place, GError **error)
 /* As text, before it is judged. */
 static struct {
   char **functions;
-  char *place, *clone, *track, *stats;
+  char *place, *clone, *track, *stats, *without;
   int resume_s;
 } said = {.resume_s = 30};
 
@@ -56,6 +56,8 @@ parse_words(const RunVerb *verb, int *argc, char ***argv, RunOptions *options, G
        "SECONDS"},
       {"track", 0, 0, G_OPTION_ARG_STRING, &said.track,
        "How changed memory is found: auto, pagemap, soft-dirty, hash", "WAY"},
+      {"without", 0, 0, G_OPTION_ARG_STRING, &said.without,
+       "Switch off ways to send less: pull, push, known, changes (to see what each is worth)", "LIST"},
       {"check", 0, 0, G_OPTION_ARG_NONE, &options->check,
        "Compare both twins after each block (slow; for tests)", NULL},
       {NULL}};
@@ -77,6 +79,8 @@ judge(const RunVerb *verb, int *argc, char ***argv, RunOptions *options, GError 
   if (said.track && !mirror_track_parse(said.track, &options->track))
     return doppel_error_set(error, DOPPEL_ERROR_USAGE,
                             "--track is auto, pagemap, soft-dirty or hash, not '%s'", said.track);
+  if (said.without && !run_without_parse(said.without, &options->without, error))
+    return FALSE;
   if (options->keep_s < 0 || said.resume_s < 0)
     return doppel_error_set(error, DOPPEL_ERROR_USAGE, "--keep and --resume-timeout take seconds, from 0");
   if (*argc > 1 && g_str_equal((*argv)[1], "--"))

@@ -104,7 +104,8 @@ capture(Controller *controller, Beginning *beginning, GError **error)
 }
 
 static gboolean
-send_block(Controller *controller, guint64 entry_sp, guint64 return_address, GError **error)
+send_block(Controller *controller, Function *function, guint64 entry_sp, guint64 return_address,
+           GError **error)
 {
   g_auto(Beginning) beginning = {0};
   g_autoptr(GArray) bufferable = g_array_new(FALSE, FALSE, sizeof(gint32));
@@ -112,6 +113,7 @@ send_block(Controller *controller, guint64 entry_sp, guint64 return_address, GEr
   if (!mirror_signals_take(controller->process, waiting, error))
     return FALSE;
   controller->block++;
+  pages_begin(controller, function);
   if (!send_signals(controller, waiting, error) || !capture(controller, &beginning, error))
     return FALSE;
   mark(controller, SPLIT_CAPTURE);
@@ -158,6 +160,8 @@ controller_message(Controller *controller, EngineMessage *message, GError **erro
   case DOPPEL__ENGINE__MESSAGE__KIND_SIGNAL:
     controller->signal_deadline_ns = 0; /* it has reached the mirror, which dies of it or does not */
     return TRUE;
+  case DOPPEL__ENGINE__MESSAGE__KIND_PULL:
+    return pages_pull(controller, message->pull, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_NEED_THREADS:
     return pins_threads(controller, message->need_threads->count, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_DELTA:
@@ -483,6 +487,7 @@ give_up(Controller *controller, Function *function, const GError *error)
       signals_requeue(controller, 0);
     }
   }
+  pages_cancel(controller);
   timeline_block(controller, function ? function->text : NULL, error->message);
   session_close(controller);
   if (++controller->sessions_failed >= 3 && !controller->why_no_session)
@@ -553,7 +558,7 @@ controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
     if (controller->block > 0)
       controller_count_from_here(controller);
     mark(controller, SPLIT_STOP);
-    done = send_block(controller, entry_sp, return_address, &error);
+    done = send_block(controller, function, entry_sp, return_address, &error);
     mark(controller, SPLIT_SEND);
   }
   done = done && wait_for_end(controller, &error);
@@ -562,7 +567,7 @@ controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
     done =
         doppel_error_set(&error, DOPPEL_ERROR_ABORTED, "%s",
                          controller->end->block_end->reason ? controller->end->block_end->reason : "aborted");
-  done = done && reintegrate(controller, &error);
+  done = done && pages_end(controller, controller->end->block_end, &error) && reintegrate(controller, &error);
   if (done) {
     note_result(controller, function);
     pinlog_forget(controller->log);

@@ -286,9 +286,13 @@ static void
 clear(Controller *controller)
 {
   session_close(controller);
+  for (guint i = 0; i < controller->functions->len; i++)
+    pages_save(controller, controller->functions->pdata[i]);
+  g_array_unref(controller->lent);
   g_ptr_array_unref(controller->functions);
   g_ptr_array_unref(controller->modules);
   g_hash_table_unref(controller->module_paths);
+  g_hash_table_unref(controller->pointed);
   g_hash_table_unref(controller->pins);
   g_ptr_array_unref(controller->tasks);
   g_array_unref(controller->signals_sent);
@@ -349,6 +353,8 @@ controller_run(const RunOptions *options, GError **error)
       .functions = g_ptr_array_new_with_free_func((GDestroyNotify)function_free),
       .modules = g_ptr_array_new_with_free_func((GDestroyNotify)symbols_close),
       .module_paths = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+      .pointed = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL),
+      .lent = mirror_ranges_new(),
       .pins = g_hash_table_new_full(NULL, NULL, NULL, g_free),
       .tasks = g_ptr_array_new(),
       .signals_sent = g_array_new(FALSE, FALSE, sizeof(ForwardedSignal)),

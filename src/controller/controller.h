@@ -8,6 +8,8 @@
 #include "controller/timeline.h"
 #include "controller/traffic.h"
 #include "link/engine.h"
+#include "mirror/page_forecast.h"
+#include "mirror/page_index.h"
 #include "mirror/pinlog.h"
 #include "mirror/signals.h"
 #include "mirror/symbols.h"
@@ -52,6 +54,7 @@ typedef struct {
   GArray *split;       /* gint64[SPLIT_PARTS], a block each; NULL: none yet */
   GHashTable *reasons; /* text → count */
   /* what auto decides from */
+  PageForecast *forecast; /* NULL: not loaded */
   gint64 last_local_ns, last_remote_ns;
   guint local_samples, remote_samples, failures;
   gboolean settled_local;
@@ -112,7 +115,10 @@ typedef struct Controller {
   DeviceFiles *files; /* NULL: no session */
   guint sessions_failed;
   gboolean kept, greeted; /* this session came from a keeper; the clone has answered in it */
-  char *why_no_session;   /* sticks: no further attempts */
+  PageIndex *index;       /* what the clone keeps of pages; NULL: nothing is known */
+  gboolean store_known;   /* the clone has said which store it has: */
+  guint8 store[PAGE_INDEX_IDENTITY];
+  char *why_no_session; /* sticks: no further attempts */
   char *features_mask;
   guint64 bytes_out_before, bytes_in_before;
   TrafficMeter meter; /* like these two, from where the next block's account begins */
@@ -125,6 +131,9 @@ typedef struct Controller {
   MirrorThread *block_thread;
   gint64 block_start_ns;
   PinLog *log;
+  PageForecast *forecast;    /* the function's; NULL: nothing is pushed ahead */
+  GHashTable *pointed;       /* guint64: numbers of pages that the block's registers point at */
+  MirrorRanges *lent;        /* pages that were pushed ahead on trial */
   GHashTable *pins;          /* fd → its name in procfs: what the clone may use */
   GPtrArray *tasks;          /* PinTask under way */
   GQueue *waiting;           /* EngineMessage that come after an output that is not written yet */
@@ -200,6 +209,16 @@ gboolean pins_stop_all(Controller *controller,
 void pins_end(Controller *controller);
 gboolean pins_wake(Controller *controller, MirrorThread *thread, GError **error);
 void pin_task_free(PinTask *task);
+
+/* ---- pages.c: pages that the clone asks for, and those it is sent without asking ---- */
+void pages_open(Controller *controller); /* a session: its twin is there */
+void pages_hello(Controller *controller, const Doppel__Engine__Hello *hello);
+void pages_close(Controller *controller);
+void pages_begin(Controller *controller, Function *function); /* a block, before its capture */
+gboolean pages_end(Controller *controller, const Doppel__Engine__BlockEnd *end, GError **error);
+void pages_cancel(Controller *controller);
+void pages_save(Controller *controller, Function *function); /* what was learned, for later runs */
+gboolean pages_pull(Controller *controller, const Doppel__Engine__Pull *pull, GError **error);
 
 /* ---- signals.c ---- */
 gboolean signals_forward(Controller *controller, MirrorThread *thread, GError **error);

@@ -16,6 +16,7 @@ function_free(Function *function)
   g_array_unref(function->addresses);
   g_hash_table_unref(function->reasons);
   g_clear_pointer(&function->split, g_array_unref);
+  g_clear_pointer(&function->forecast, page_forecast_free);
   g_clear_pointer(&function->blocks, g_array_unref);
   g_free(function->text);
   g_free(function);

@@ -7,6 +7,16 @@
 
 typedef enum { RUN_PLACE_AUTO, RUN_PLACE_DEVICE, RUN_PLACE_CLONE } RunPlace;
 
+/* Ways to send less that can be switched off, to see what each is worth. */
+typedef enum {
+  RUN_WITHOUT_PULL = 1 << 0,    /* all that changed travels with the block; nothing is asked for */
+  RUN_WITHOUT_PUSH = 1 << 1,    /* nothing is sent ahead of being asked for */
+  RUN_WITHOUT_KNOWN = 1 << 2,   /* pages that the clone has kept travel again */
+  RUN_WITHOUT_CHANGES = 1 << 3, /* pages travel whole */
+} RunWithout;
+/* "pull,known", say: or'ed together. FALSE with USAGE for a name that is none. */
+gboolean run_without_parse(const char *list, guint32 *without, GError **error);
+
 typedef struct {
   char **functions; /* FUNCTION texts, NULL-terminated; NULL: none */
   gboolean whole;   /* the whole program in the clone, from its start */
@@ -16,6 +26,7 @@ typedef struct {
   const char *trace; /* NULL: none; else a file that gets a timeline (controller/trace.h) */
   gboolean explain;  /* say to stderr why something ran where it did */
   gboolean check;    /* compare digests of both twins after each block */
+  guint32 without;   /* RunWithout */
   MirrorTrack track; /* dirty-page backend */
   int resume_ms;     /* how long a broken link may take to come back before the device goes on alone */
   int keep_s;  /* how long a connection to a paired clone is kept ready for the next run; 0: not at all */

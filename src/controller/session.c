@@ -152,6 +152,7 @@ session_hello(Controller *controller, const Doppel__Engine__Hello *hello, GError
                             hello->architecture, arch_name);
   if (!is_local(controller))
     remember_features(controller, hello->features);
+  pages_hello(controller, hello);
   g_autofree char *own = arch_features();
   g_autofree char *mask = arch_features_mask(own, hello->features);
   /* Once the program runs it has chosen its code. */
@@ -363,6 +364,8 @@ send_start(Controller *controller, GError **error)
   start.track = (char *)mirror_track_name(controller->options->track);
   start.whole = controller->options->whole;
   start.check = controller->options->check;
+  start.has_without = TRUE;
+  start.without = controller->options->without;
   start.signals_ignored = status_field(process, "\nSigIgn:", 16);
   start.signals_blocked = 0;
   g_autoptr(GPtrArray) expected = device_files_expected(controller->files);
@@ -388,6 +391,9 @@ session_start(Controller *controller, GError **error)
   if (!controller->twin)
     return FALSE;
   controller->twin->counts = controller_counts;
+  if (!is_local(controller))
+    pages_open(controller);
+  controller->twin->whole_pages = (controller->options->without & RUN_WITHOUT_CHANGES) != 0;
   timeline_session(controller, "order the mirror", began);
   controller->started = TRUE;
   controller->block = 0;
@@ -419,6 +425,8 @@ session_close(Controller *controller)
     explain(controller, "%s", summary);
   }
   g_clear_pointer(&controller->files, device_files_free);
+  pages_close(controller);
+  controller->store_known = FALSE;
   if (controller->link) {
     Doppel__Engine__Bye bye = DOPPEL__ENGINE__BYE__INIT;
     if (link_state(controller->link) == LINK_UP)

@@ -1,5 +1,6 @@
 #include "controller/traffic.h"
 
+#include "mirror/page_key.h"
 #include "mirror/tracker.h"
 
 enum { PAGE = 4096 };
@@ -31,8 +32,41 @@ kind_of(const Doppel__Engine__Message *message)
   case DOPPEL__ENGINE__MESSAGE__KIND_CONTENT:
   case DOPPEL__ENGINE__MESSAGE__KIND_FILE_PIECE:
     return TRAFFIC_FILES;
+  case DOPPEL__ENGINE__MESSAGE__KIND_PULL:
+  case DOPPEL__ENGINE__MESSAGE__KIND_PAGES:
+    return TRAFFIC_PULLED;
   default:
     return TRAFFIC_CALLS;
+  }
+}
+
+static TrafficKind
+kind_of_run(const Doppel__Engine__Run *run)
+{
+  switch (run->kind) {
+  case MIRROR_RUN_CHANGES:
+    return TRAFFIC_CHANGES;
+  case MIRROR_RUN_KNOWN:
+    return TRAFFIC_KNOWN;
+  default:
+    return TRAFFIC_PUSHED;
+  }
+}
+
+/* What the run's contents take of the piece, at most `left`. */
+static guint64
+bytes_of_run(const Doppel__Engine__Run *run, guint64 left)
+{
+  switch (run->kind) {
+  case MIRROR_RUN_CHANGES:
+    return MIN(run->changes, left);
+  case MIRROR_RUN_KNOWN:
+    return MIN(run->pages, left / PAGE_KEY_SIZE) * PAGE_KEY_SIZE;
+  case MIRROR_RUN_DATA:
+  case MIRROR_RUN_HELD:
+    return MIN(run->pages, left / PAGE) * PAGE;
+  default:
+    return 0;
   }
 }
 
@@ -57,13 +91,8 @@ split_delta(TrafficMeter *meter, const Doppel__Engine__DeltaPiece *piece, Traffi
 {
   guint64 left = piece->has_data ? piece->data.len : 0;
   for (gsize i = 0; i < piece->n_run && left; i++) {
-    const Doppel__Engine__Run *run = piece->run[i];
-    gboolean changes = run->kind == MIRROR_RUN_CHANGES;
-    guint64 wanted = changes                        ? run->changes
-                     : run->kind == MIRROR_RUN_DATA ? MIN(run->pages, left / PAGE) * PAGE
-                                                    : 0;
-    guint64 bytes = MIN(wanted, left);
-    traffic_move(meter, way, TRAFFIC_STATE, changes ? TRAFFIC_CHANGES : TRAFFIC_PUSHED, bytes);
+    guint64 bytes = bytes_of_run(piece->run[i], left);
+    traffic_move(meter, way, TRAFFIC_STATE, kind_of_run(piece->run[i]), bytes);
     left -= bytes;
   }
 }

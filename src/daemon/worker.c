@@ -65,8 +65,12 @@ serve_session(const DaemonWorkplace *place, int fd, int control_fd, const LinkPr
               const DaemonClone *clone)
 {
   g_autoptr(GError) error = NULL;
-  AugmenterSession session = {
-      .root = place->root, .tmp = place->tmp, .clone_name = clone->name, .control_fd = control_fd};
+  g_autofree char *pages = g_build_filename(place->state_directory, "pages", clone->name, NULL);
+  AugmenterSession session = {.root = place->root,
+                              .tmp = place->tmp,
+                              .pages = pages,
+                              .clone_name = clone->name,
+                              .control_fd = control_fd};
   memcpy(session.clone, preamble->clone, sizeof session.clone);
   memcpy(session.session, preamble->session, sizeof session.session);
   g_autoptr(IdentityKey) key = daemon_state_clone_key(place->state, clone->id, &error);

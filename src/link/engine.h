@@ -4,7 +4,7 @@
 #include "link/link.h"
 #include "wire/engine.pb-c.h"
 
-#define ENGINE_VERSION 2
+#define ENGINE_VERSION 3
 #define ENGINE_CHANNEL 1
 
 typedef Doppel__Engine__Message EngineMessage;

@@ -9,6 +9,7 @@ enum { PIECE_BYTES = 1 << 20, PAGE = 4096 };
 #define SECTION_BYTES_MAX (256u << 20) /* of all */
 #define SECTIONS_MAX      (3u << 16)
 #define RUNS_MAX          (1u << 22)
+#define RANGES_MAX        (1u << 16)
 
 MirrorDelta *
 mirror_delta_new(void)
@@ -30,6 +31,38 @@ mirror_delta_free(MirrorDelta *delta)
   g_byte_array_unref(delta->data);
   g_free(delta);
 }
+
+/* ---- ranges ---- */
+
+gsize
+mirror_ranges_message(const MirrorRanges *ranges, Doppel__Engine__PageRange *messages,
+                      Doppel__Engine__PageRange **list)
+{
+  for (guint i = 0; i < ranges->len; i++) {
+    const MirrorRange *range = mirror_ranges_get(ranges, i);
+    doppel__engine__page_range__init(&messages[i]);
+    messages[i].page = range->start / PAGE;
+    messages[i].pages = (range->end - range->start) / PAGE;
+    list[i] = &messages[i];
+  }
+  return ranges->len;
+}
+
+gboolean
+mirror_ranges_receive(MirrorRanges *ranges, gsize count, Doppel__Engine__PageRange **list, GError **error)
+{
+  if (count > RANGES_MAX)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "too many ranges of pages");
+  for (gsize i = 0; i < count; i++) {
+    if (list[i]->page == 0 || list[i]->pages == 0 || list[i]->page >= 1ull << 45 ||
+        list[i]->pages >= 1ull << 45)
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a range of pages that cannot be");
+    mirror_ranges_add(ranges, list[i]->page * PAGE, (list[i]->page + list[i]->pages) * PAGE);
+  }
+  return TRUE;
+}
+
+/* ---- the delta ---- */
 
 const MirrorSection *
 mirror_delta_section(const MirrorDelta *delta, guint32 kind, guint32 id)
@@ -91,9 +124,12 @@ mirror_delta_send(const MirrorDelta *delta, MirrorPieceSend send, void *user, GE
       /* Changes stay together, and so does a page. */
       if (left < (each->kind == MIRROR_RUN_CHANGES ? each->changes : PAGE))
         break;
-      if (each->kind == MIRROR_RUN_DATA)
-        length = MIN(length, left - left % PAGE);
-      data_done += each->kind == MIRROR_RUN_DATA ? length : mirror_run_bytes(each);
+      gsize unit = each->kind == MIRROR_RUN_DATA || each->kind == MIRROR_RUN_HELD ? PAGE
+                   : each->kind == MIRROR_RUN_KNOWN                               ? PAGE_KEY_SIZE
+                                                                                  : 0;
+      if (unit)
+        length = MIN(length, left / unit * PAGE);
+      data_done += unit ? length / PAGE * unit : mirror_run_bytes(each);
       add_run(runs, each->address + run_done, length, each);
       run_done += length;
       if (run_done == each->length)
@@ -144,7 +180,7 @@ receive_runs(MirrorDelta *delta, const Doppel__Engine__DeltaPiece *piece)
     return G_MAXUINT64;
   for (gsize i = 0; i < piece->n_run; i++) {
     const Doppel__Engine__Run *message = piece->run[i];
-    if (message->kind > MIRROR_RUN_CHANGES || message->page == 0 || message->pages == 0 ||
+    if (message->kind >= MIRROR_RUN_KINDS || message->page == 0 || message->pages == 0 ||
         message->page >= 1ull << 45 || message->pages >= 1ull << 45)
       return G_MAXUINT64;
     MirrorRun run = {message->page * PAGE, message->pages * PAGE, message->kind, message->changes};

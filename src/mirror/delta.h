@@ -2,6 +2,8 @@
  * memory. In pieces that fit a message, it travels as Doppel__Engine__DeltaPiece (wire/engine.proto). */
 #pragma once
 
+#include "mirror/page_key.h"
+#include "mirror/ranges.h"
 #include "mirror/state.h"
 #include "mirror/tracker.h"
 #include "wire/engine.pb-c.h"
@@ -10,7 +12,7 @@ typedef struct {
   GPtrArray *sections; /* MirrorSection */
   gsize section_bytes; /* in those that were received */
   GArray *runs;        /* MirrorRun */
-  GByteArray *data;    /* contents of the DATA and CHANGES runs, in order */
+  GByteArray *data;    /* contents of the DATA, HELD, CHANGES and KNOWN runs, in order */
 } MirrorDelta;
 
 MirrorDelta *mirror_delta_new(void);
@@ -21,8 +23,25 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorDelta, mirror_delta_free)
 static inline guint64
 mirror_run_bytes(const MirrorRun *run)
 {
-  return run->kind == MIRROR_RUN_DATA ? run->length : run->kind == MIRROR_RUN_CHANGES ? run->changes : 0;
+  switch (run->kind) {
+  case MIRROR_RUN_DATA:
+  case MIRROR_RUN_HELD:
+    return run->length;
+  case MIRROR_RUN_CHANGES:
+    return run->changes;
+  case MIRROR_RUN_KNOWN:
+    return run->length / COPIES_PAGE * PAGE_KEY_SIZE;
+  default:
+    return 0;
+  }
 }
+
+/* Ranges as messages, for which `messages` and `list` have room for all of them; how many. */
+gsize mirror_ranges_message(const MirrorRanges *ranges, Doppel__Engine__PageRange *messages,
+                            Doppel__Engine__PageRange **list);
+/* Takes ranges that came from the other side (hostile). */
+gboolean mirror_ranges_receive(MirrorRanges *ranges, gsize count, Doppel__Engine__PageRange **list,
+                               GError **error);
 
 const MirrorSection *mirror_delta_section(const MirrorDelta *delta, guint32 kind, guint32 id);
 

@@ -334,6 +334,8 @@ wait_for_leader(MirrorProcess *process, int *status, gboolean *left_behind)
     pid_t got = waitpid(process->pid, status, __WALL | WNOHANG);
     if (got != 0)
       return got;
+    if (process->serve && !process->serve(process->fill_user, NULL))
+      return -1;
     if (turn < 50) {
       sched_yield();
       continue;
@@ -364,6 +366,24 @@ mirror_thread_wait(MirrorThread *thread, int *status)
   }
 }
 
+/* A thread whose call has touched a page that is missing stops only when it has it. */
+static pid_t
+wait_serving(MirrorThread *thread, int *status)
+{
+  MirrorProcess *process = thread->process;
+  for (guint turn = 0;; turn++) {
+    pid_t got = waitpid(thread->tid, status, __WALL | (process->serve ? WNOHANG : 0));
+    if (got != 0)
+      return got;
+    if (!process->serve(process->fill_user, NULL))
+      return -1;
+    if (turn < 50)
+      sched_yield();
+    else
+      g_usleep(MIN(turn, 1000));
+  }
+}
+
 /* Waits for one thread to stop. FALSE when it is gone, without a word of its end. */
 static gboolean
 wait_for(MirrorThread *thread, MirrorStop *stop, GError **error)
@@ -373,7 +393,7 @@ wait_for(MirrorThread *thread, MirrorStop *stop, GError **error)
   int status;
   pid_t got;
   do
-    got = leader ? wait_for_leader(process, &status, &left_behind) : waitpid(thread->tid, &status, __WALL);
+    got = leader ? wait_for_leader(process, &status, &left_behind) : wait_serving(thread, &status);
   while (got < 0 && errno == EINTR && !left_behind);
   if (left_behind)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
@@ -507,6 +527,8 @@ free_slot(MirrorProcess *process)
 static gboolean
 raw_write(MirrorProcess *process, guint64 address, const void *from, gsize length, GError **error)
 {
+  if (process->fill && !process->fill(address, length, process->fill_user, error))
+    return FALSE;
   for (gsize done = 0; done < length;) {
     ssize_t got = pwrite(process->memory, (const guint8 *)from + done, length - done, address + done);
     if (got < 0 && errno == EINTR)
@@ -661,6 +683,13 @@ mirror_breakpoint_step_over(MirrorThread *thread, GError **error)
 gboolean
 mirror_memory_read(MirrorProcess *process, guint64 address, void *to, gsize length, GError **error)
 {
+  return (!process->fill || process->fill(address, length, process->fill_user, error)) &&
+         mirror_memory_read_present(process, address, to, length, error);
+}
+
+gboolean
+mirror_memory_read_present(MirrorProcess *process, guint64 address, void *to, gsize length, GError **error)
+{
   if (!raw_read(process, address, to, length, error))
     return FALSE;
   for (guint i = 0; i < process->breakpoint_count; i++) {
@@ -699,7 +728,7 @@ mirror_memory_read_string(MirrorProcess *process, guint64 address, gsize limit, 
     guint8 piece[256];
     /* Never past a page's end: the next one may not be there. */
     gsize length = MIN(sizeof piece, 4096 - (address + text->len) % 4096);
-    if (!raw_read(process, address + text->len, piece, length, error)) {
+    if (!mirror_memory_read(process, address + text->len, piece, length, error)) {
       g_byte_array_unref(text);
       return NULL;
     }

@@ -53,6 +53,11 @@ struct MirrorProcess {
   guint32 umask_asked;      /* the one that the kept batch sets */
   MirrorFilesMemory *files; /* the descriptors as they were read last; NULL: not remembered */
   pid_t born;               /* the thread that the last injected clone3() made */
+  /* Pages can be missing (pager.h). fill: before anybody else reads or writes there; serve: while a thread is
+   * waited for, which may wait for a page itself. NULL: none can. */
+  gboolean (*fill)(guint64 address, gsize length, void *user, GError **error);
+  gboolean (*serve)(void *user, GError **error);
+  void *fill_user;
   MirrorBreakpoint breakpoints[MIRROR_BREAKPOINTS_MAX];
   guint breakpoint_count;
 };
@@ -159,6 +164,9 @@ gboolean mirror_breakpoint_step_over(MirrorThread *thread, GError **error);
 gboolean mirror_memory_read(MirrorProcess *process, guint64 address, void *to, gsize length, GError **error);
 gboolean mirror_memory_write(MirrorProcess *process, guint64 address, const void *from, gsize length,
                              GError **error);
+/* Of pages that are known to be present. */
+gboolean mirror_memory_read_present(MirrorProcess *process, guint64 address, void *to, gsize length,
+                                    GError **error);
 /* A NUL-terminated string of at most `limit` bytes. */
 char *mirror_memory_read_string(MirrorProcess *process, guint64 address, gsize limit, GError **error);
 

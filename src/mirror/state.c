@@ -518,6 +518,19 @@ on_stack(const KernelStack *stack, guint64 sp)
   return sp > stack->sp && sp - stack->sp <= stack->size;
 }
 
+gsize
+mirror_state_exit_writes(const MirrorState *agreed, pid_t own_tid, guint64 places[2])
+{
+  GBytes *bytes = agreed ? mirror_state_get(agreed, MIRROR_SECTION_THREAD, own_tid) : NULL;
+  gsize length;
+  const ThreadRest *rest = bytes ? g_bytes_get_data(bytes, &length) : NULL;
+  if (!rest || length != sizeof *rest)
+    return 0;
+  places[0] = rest->tid_address;
+  places[1] = rest->robust_head;
+  return 2;
+}
+
 gboolean
 mirror_state_apply_thread(MirrorThread *thread, GBytes *bytes, GError **error)
 {

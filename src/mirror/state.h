@@ -56,6 +56,10 @@ MirrorState *mirror_state_read(MirrorProcess *process, MirrorLayout *layout, con
 MirrorState *mirror_state_read_silent(MirrorProcess *process, MirrorLayout *layout, const MirrorState *agreed,
                                       GError **error);
 
+/* Where the kernel writes when this thread ends, as far as both twins know: its id's address, its list of
+ * robust locks. Number of places; 0: nothing is known. */
+gsize mirror_state_exit_writes(const MirrorState *agreed, pid_t own_tid, guint64 places[2]);
+
 /* rseq areas are written by the kernel at any time and mean nothing elsewhere: unregisters those of all
  * threads, as glibc has it where the kernel knows no rseq (rseq(2), glibc's "The Restartable Sequences"). */
 gboolean mirror_state_quiet_rseq(MirrorProcess *process, GError **error);

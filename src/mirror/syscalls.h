@@ -51,6 +51,7 @@ typedef enum {
   SYSCALL_HANDLER_LIMIT, /* resource limits: the device's are the truth, the mirror gets the same where it can
                           */
   SYSCALL_HANDLER_CLOSE_RANGE, /* native, but for CLOSE_RANGE_UNSHARE, which is a cut */
+  SYSCALL_HANDLER_MEMORY,      /* natively, once what it is about is there */
   SYSCALL_HANDLER_CPU_TIME,    /* what the primary has used, plus what the mirror has */
   SYSCALL_HANDLER_CPU,         /* answered with a processor that the device has too */
   SYSCALL_HANDLER_PRCTL,       /* by option: syscall_prctl_class() */

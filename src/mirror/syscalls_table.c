@@ -85,7 +85,9 @@ const SyscallRow syscalls_table[] = {
   /* Memory. mmap with MAP_ANONYMOUS is malloc's: it must cost nothing. */
   SPECIAL(mmap, MAP, ARGS(ADDRESS, INT, INT, INT, FD_, INT),
           .native_when = {SYSCALL_WHEN_BITS, 3, 0x20 /* MAP_ANONYMOUS, of both architectures */}),
-  NATIVE(munmap), NATIVE(mprotect), NATIVE(mremap), NATIVE(brk), NATIVE(madvise), NATIVE(mincore), NATIVE(msync),
+  NATIVE(munmap), NATIVE(mprotect), NATIVE(brk), NATIVE(mincore), NATIVE(msync),
+  /* What they do to a page must not be done to one that is missing (augmenter/demand.c). */
+  SPECIAL(mremap, MEMORY, ARGS(ADDRESS, INT, INT, INT, ADDRESS)), SPECIAL(madvise, MEMORY, ARGS(ADDRESS, INT, INT)),
   NATIVE(mlock), NATIVE(mlock2), NATIVE(munlock), NATIVE(mlockall), NATIVE(munlockall),
   CUT(remap_file_pages), CUT(pkey_mprotect), CUT(pkey_alloc), CUT(pkey_free), CUT(memfd_secret), CUT(mseal),
   CUT(map_shadow_stack), CUT(userfaultfd), CUT(process_madvise), CUT(process_vm_readv), CUT(process_vm_writev),

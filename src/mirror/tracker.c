@@ -38,6 +38,10 @@ struct MirrorTracker {
   MirrorProcess *process;
   MirrorTrack track;
   int uffd;
+  int device;      /* in the process, on /dev/userfaultfd; -1: none */
+  gboolean demand; /* the userfaultfd serves the kernel's faults, too */
+  void (*replaced)(guint64 start, guint64 end, void *user);
+  void *replaced_user;
   guint64 page;
   GArray *written;      /* pagemap: struct page_region_abi, of one scan */
   GHashTable *barred;   /* pagemap: starts of areas that cannot be registered, nor written */
@@ -192,13 +196,30 @@ emit_absent(MirrorTracker *tracker, const MirrorMapping *area, guint64 start, gu
 
 /* ---- pagemap ---- */
 
+/* Best one that holds back the kernel as well, which needs the right to it; for tracking any will do. */
+static gboolean
+make_userfaultfd(MirrorTracker *tracker, gint64 *remote, GError **error)
+{
+  MirrorThread *leader = mirror_thread_leader(tracker->process);
+  const guint64 by_device[6] = {tracker->device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK};
+  const guint64 by_right[6] = {O_CLOEXEC | O_NONBLOCK};
+  const guint64 arguments[6] = {O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY};
+  *remote = -EPERM;
+  if (tracker->device >= 0 && !mirror_inject_one(leader, SYS_ioctl, by_device, remote, error))
+    return FALSE;
+  if (*remote < 0 && !tracker->process->primary &&
+      !mirror_inject_one(leader, SYS_userfaultfd, by_right, remote, error))
+    return FALSE;
+  tracker->demand = *remote >= 0;
+  return *remote >= 0 || mirror_inject_one(leader, SYS_userfaultfd, arguments, remote, error);
+}
+
 static gboolean
 pagemap_start(MirrorTracker *tracker, GError **error)
 {
   MirrorThread *leader = mirror_thread_leader(tracker->process);
-  const guint64 arguments[6] = {O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY};
   gint64 remote;
-  if (!mirror_inject_one(leader, SYS_userfaultfd, arguments, &remote, error))
+  if (!make_userfaultfd(tracker, &remote, error))
     return FALSE;
   if (remote < 0) {
     errno = -remote;
@@ -288,6 +309,8 @@ pagemap_new_area(MirrorTracker *tracker, const MirrorMapping *area, GArray *runs
     return doppel_error_errno(error, "tracking the mapping at 0x%" G_GINT64_MODIFIER "x", area->start);
   }
   g_hash_table_remove(tracker->barred, &area->start);
+  if (tracker->replaced)
+    tracker->replaced(area->start, area->end, tracker->replaced_user);
   if (runs && !pagemap_scan(tracker, area, area->start, area->end, 0, FALSE, TRUE, runs))
     return pagemap_failed(tracker, error);
   if (!pagemap_scan(tracker, area, area->start, area->end, IS_WRITTEN, TRUE, FALSE, NULL))
@@ -551,6 +574,35 @@ walk_all(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GErro
 
 /* ---- the interface ---- */
 
+int
+mirror_tracker_demand(const MirrorTracker *tracker)
+{
+  return tracker->demand ? tracker->uffd : -1;
+}
+
+gboolean
+mirror_tracker_is_bare(const MirrorTracker *tracker, guint64 address)
+{
+  struct page_region_abi region;
+  struct pm_scan_abi scan = {.size = sizeof scan,
+                             .start = address,
+                             .end = address + tracker->page,
+                             .vec = (guintptr)&region,
+                             .vec_len = 1,
+                             .category_inverted = IS_PRESENT,
+                             .category_mask = IS_WRITTEN | IS_PRESENT,
+                             .return_mask = IS_WRITTEN};
+  return ioctl(tracker->process->pagemap, SCAN_IOCTL, &scan) == 1;
+}
+
+void
+mirror_tracker_on_replaced(MirrorTracker *tracker, void (*replaced)(guint64 start, guint64 end, void *user),
+                           void *user)
+{
+  tracker->replaced = replaced;
+  tracker->replaced_user = user;
+}
+
 static gboolean
 backend_start(MirrorTracker *tracker, MirrorTrack track, GError **error)
 {
@@ -570,9 +622,16 @@ backend_start(MirrorTracker *tracker, MirrorTrack track, GError **error)
 MirrorTracker *
 mirror_tracker_new(MirrorProcess *process, MirrorTrack track, GError **error)
 {
+  return mirror_tracker_new_demanding(process, track, -1, error);
+}
+
+MirrorTracker *
+mirror_tracker_new_demanding(MirrorProcess *process, MirrorTrack track, int device, GError **error)
+{
   g_autoptr(MirrorTracker) tracker = g_new0(MirrorTracker, 1);
   tracker->process = process;
   tracker->uffd = -1;
+  tracker->device = device;
   tracker->page = sysconf(_SC_PAGESIZE);
   tracker->written = g_array_new(FALSE, FALSE, sizeof(struct page_region_abi));
   tracker->turned = g_array_new(FALSE, FALSE, sizeof(Range));

@@ -26,6 +26,10 @@ typedef enum {
   MIRROR_RUN_DATA,    /* these bytes are what is there now */
   MIRROR_RUN_HOLE,    /* back to what the mapping began with: zeros, or the file's bytes */
   MIRROR_RUN_CHANGES, /* one page, by what makes it of what it was: only in a delta (copies.h) */
+  MIRROR_RUN_FAR,     /* ask for it when it is touched: only in a delta, as the next (pager.h) */
+  MIRROR_RUN_HELD,    /* these bytes, and say whether it was touched */
+  MIRROR_RUN_KNOWN, /* what the other side keeps under these names (page_key.h); it may ask if it does not */
+  MIRROR_RUN_KINDS,
 } MirrorRunKind;
 typedef struct {
   guint64 address, length; /* whole pages */
@@ -40,10 +44,22 @@ const char *mirror_track_name(MirrorTrack track);
 /* Starts tracking; until the first mirror_tracker_changed() everything counts as changed. The process must be
  * stopped. AUTO takes the first that works here; a forced one that does not is UNSUPPORTED. */
 MirrorTracker *mirror_tracker_new(MirrorProcess *process, MirrorTrack track, GError **error);
+/* The same with a descriptor that the process itself has open on /dev/userfaultfd (-1: none), by which pages
+ * can come on demand also where the kernel touches them for the process. */
+MirrorTracker *mirror_tracker_new_demanding(MirrorProcess *process, MirrorTrack track, int device,
+                                            GError **error);
 void mirror_tracker_free(MirrorTracker *tracker);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorTracker, mirror_tracker_free)
 
 MirrorTrack mirror_tracker_kind(const MirrorTracker *tracker);
+
+/* The userfaultfd, for pages that come on demand; -1 where this backend or this kernel grants none. */
+int mirror_tracker_demand(const MirrorTracker *tracker);
+/* TRUE where the page is not there and the mark of tracking is gone as well: it was let go (madvise(2)). */
+gboolean mirror_tracker_is_bare(const MirrorTracker *tracker, guint64 address);
+/* Tells of mappings that have become others. */
+void mirror_tracker_on_replaced(MirrorTracker *tracker,
+                                void (*replaced)(guint64 start, guint64 end, void *user), void *user);
 
 /* Appends to `runs` (MirrorRun, by address) all pages of `layout`, which must be the process's present one,
  * that changed since the last call, and begins anew. A mapping that was not there at the last call, or was

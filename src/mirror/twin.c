@@ -7,16 +7,31 @@
 #include <sys/syscall.h>
 
 #include "base/error.h"
+#include "mirror/lessen.h"
+#include "mirror/withhold.h"
 
-MirrorTwin *
-mirror_twin_new(MirrorProcess *process, gboolean primary, MirrorTrack track, GError **error)
+static MirrorTwin *
+twin_new(MirrorProcess *process, gboolean primary, MirrorTrack track, int device, GError **error)
 {
   g_autoptr(MirrorTwin) twin = g_new0(MirrorTwin, 1);
   twin->process = process;
   twin->primary = process->primary = primary;
   twin->copies = mirror_copies_new();
-  twin->tracker = mirror_tracker_new(process, track, error);
+  twin->withheld = mirror_ranges_new();
+  twin->tracker = mirror_tracker_new_demanding(process, track, device, error);
   return twin->tracker ? g_steal_pointer(&twin) : NULL;
+}
+
+MirrorTwin *
+mirror_twin_new(MirrorProcess *process, gboolean primary, MirrorTrack track, GError **error)
+{
+  return twin_new(process, primary, track, -1, error);
+}
+
+MirrorTwin *
+mirror_twin_new_demanding(MirrorProcess *process, MirrorTrack track, int device, GError **error)
+{
+  return twin_new(process, FALSE, track, device, error);
 }
 
 void
@@ -28,6 +43,7 @@ mirror_twin_free(MirrorTwin *twin)
   g_clear_pointer(&twin->agreed, g_hash_table_unref);
   mirror_layout_free(twin->layout);
   mirror_copies_free(twin->copies);
+  g_array_unref(twin->withheld);
   g_free(twin);
 }
 
@@ -51,7 +67,7 @@ read_runs(MirrorProcess *process, MirrorDelta *delta, GError **error)
   guint64 total = 0;
   for (guint i = 0; i < delta->runs->len; i++) {
     const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
-    total += run->kind == MIRROR_RUN_DATA ? run->length : 0;
+    total += mirror_run_bytes(run);
   }
   if (total > G_MAXUINT32 / 2)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
@@ -61,85 +77,12 @@ read_runs(MirrorProcess *process, MirrorDelta *delta, GError **error)
   guint64 at = 0;
   for (guint i = 0; i < delta->runs->len; i++) {
     const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
-    if (run->kind != MIRROR_RUN_DATA)
-      continue;
-    if (!mirror_memory_read(process, run->address, delta->data->data + at, run->length, error))
+    guint64 bytes = mirror_run_bytes(run);
+    if (bytes && !mirror_memory_read_present(process, run->address, delta->data->data + at, bytes, error))
       return FALSE;
-    at += run->length;
+    at += bytes;
   }
   return TRUE;
-}
-
-/* Private memory only: what is in a file's page can become another without a word of the process. */
-static gboolean
-may_copy(const MirrorTwin *twin, guint64 address)
-{
-  const MirrorMapping *mapping = mirror_layout_find(twin->layout, address);
-  return mapping && (mapping->kind == MIRROR_MAP_ANONYMOUS || mapping->kind == MIRROR_MAP_STACK ||
-                     (mapping->kind == MIRROR_MAP_FILE && (mapping->prot & PROT_WRITE)));
-}
-
-/* Both sides have these pages now. */
-static void
-note_pages(MirrorTwin *twin, guint64 address, const guint8 *bytes, guint64 length)
-{
-  for (guint64 at = 0; at < length; at += COPIES_PAGE)
-    if (may_copy(twin, address + at))
-      mirror_copies_put(twin->copies, address + at, bytes + at);
-}
-
-static void
-append_run(GArray *runs, const MirrorRun *run)
-{
-  MirrorRun *last = runs->len ? &g_array_index(runs, MirrorRun, runs->len - 1) : NULL;
-  if (last && run->kind == MIRROR_RUN_DATA && last->kind == run->kind &&
-      last->address + last->length == run->address)
-    last->length += run->length;
-  else
-    g_array_append_val(runs, *run);
-}
-
-/* A run of whole pages, those that the other side knows as what has changed in them. */
-static void
-append_changes(MirrorTwin *twin, const MirrorRun *whole, const guint8 *bytes, GArray *runs, GByteArray *data)
-{
-  for (guint64 at = 0; at < whole->length; at += COPIES_PAGE) {
-    const guint8 *former = mirror_copies_get(twin->copies, whole->address + at);
-    MirrorRun run = {whole->address + at, COPIES_PAGE, MIRROR_RUN_DATA, 0};
-    if (former && (run.changes = mirror_changes_pack(former, bytes + at, data)))
-      run.kind = MIRROR_RUN_CHANGES;
-    else
-      g_byte_array_append(data, bytes + at, COPIES_PAGE);
-    append_run(runs, &run);
-  }
-  note_pages(twin, whole->address, bytes, whole->length);
-}
-
-/* Pages that the other side knows need not travel whole. Where mappings change, or much does, they do. */
-static void
-leave_out_known(MirrorTwin *twin, MirrorDelta *delta)
-{
-  if (mirror_delta_section(delta, MIRROR_SECTION_LAYOUT, 0) || delta->data->len > COPIES_MAX * COPIES_PAGE)
-    mirror_copies_clear(twin->copies);
-  if (delta->data->len > COPIES_MAX * COPIES_PAGE)
-    return;
-  GArray *runs = g_array_new(FALSE, FALSE, sizeof(MirrorRun));
-  GByteArray *data = g_byte_array_sized_new(delta->data->len);
-  guint64 at = 0;
-  for (guint i = 0; i < delta->runs->len; i++) {
-    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
-    if (run->kind == MIRROR_RUN_DATA) {
-      append_changes(twin, run, delta->data->data + at, runs, data);
-    } else {
-      mirror_copies_drop(twin->copies, run->address, run->length);
-      g_array_append_val(runs, *run);
-    }
-    at += mirror_run_bytes(run);
-  }
-  g_array_unref(delta->runs);
-  g_byte_array_unref(delta->data);
-  delta->runs = runs;
-  delta->data = data;
 }
 
 /* What a mirror of which no call was notified still is; NULL: nothing is known. */
@@ -177,7 +120,7 @@ capture_memory(MirrorTwin *twin, MirrorDelta *delta, GError **error)
   /* A mapping that a block made and left is only a file of the replica to the other side. */
   return (!twin->primary || refuse_foreign(twin->layout, error)) &&
          mirror_tracker_changed(twin->tracker, twin->layout, delta->runs, error) &&
-         read_runs(twin->process, delta, error);
+         (mirror_withhold(twin, delta), read_runs(twin->process, delta, error));
 }
 
 static MirrorState *
@@ -205,7 +148,9 @@ mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GError **error)
     mirror_state_set(now, MIRROR_SECTION_LIMITS, 0, g_bytes_ref(limits));
   g_ptr_array_unref(delta->sections);
   delta->sections = mirror_state_difference(twin->agreed, now);
-  leave_out_known(twin, delta);
+  mirror_lessen(twin, delta);
+  if (twin->primary)
+    mirror_withheld_note(twin, delta);
   g_clear_pointer(&twin->agreed, g_hash_table_unref);
   twin->agreed = now;
   return g_steal_pointer(&delta);
@@ -338,6 +283,9 @@ runs_sane(const MirrorTwin *twin, const MirrorDelta *delta, GError **error)
     const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
     if (overlaps(run->address, run->address + run->length, scratch, scratch + MIRROR_SCRATCH_SIZE))
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "memory that is not the program's");
+    if (!twin->pager && run->kind > MIRROR_RUN_CHANGES)
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
+                              "memory that is to be asked for, where nobody can");
     if (mirror_run_bytes(run) > delta->data->len - bytes ||
         (run->kind == MIRROR_RUN_CHANGES &&
          !mirror_changes_apply(delta->data->data + bytes, run->changes, NULL)))
@@ -383,8 +331,8 @@ plan_holes(const MirrorLayout *layout, const MirrorDelta *delta)
   for (guint i = 0; i < delta->runs->len; i++) {
     const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
     guint64 end = run->address + run->length;
-    for (guint k = area_at(layout, run->address); run->kind == MIRROR_RUN_HOLE && k < layout->areas->len;
-         k++) {
+    gboolean gone = run->kind == MIRROR_RUN_HOLE || run->kind > MIRROR_RUN_CHANGES;
+    for (guint k = area_at(layout, run->address); gone && k < layout->areas->len; k++) {
       const MirrorMapping *area = &g_array_index(layout->areas, MirrorMapping, k);
       if (area->start >= end)
         break;
@@ -473,7 +421,7 @@ write_changes(MirrorTwin *twin, const MirrorRun *run, const guint8 *changes, GEr
   if (!mirror_memory_write(twin->process, run->address, page ? page : room, COPIES_PAGE, error))
     return FALSE;
   if (!page)
-    note_pages(twin, run->address, room, COPIES_PAGE);
+    mirror_copies_note(twin, run->address, room, COPIES_PAGE);
   return TRUE;
 }
 
@@ -483,15 +431,17 @@ write_run(MirrorTwin *twin, const MirrorRun *run, const guint8 *bytes, gboolean 
   switch (run->kind) {
   case MIRROR_RUN_CHANGES:
     return write_changes(twin, run, bytes, error);
-  case MIRROR_RUN_HOLE:
-    mirror_copies_drop(twin->copies, run->address, run->length);
-    return TRUE;
   case MIRROR_RUN_DATA:
     if (note)
-      note_pages(twin, run->address, bytes, run->length);
-    return mirror_memory_write(twin->process, run->address, bytes, run->length, error);
+      mirror_copies_note(twin, run->address, bytes, run->length);
+    return twin->pager ? mirror_pager_write(twin->pager, run->address, bytes, run->length, error)
+                       : mirror_memory_write(twin->process, run->address, bytes, run->length, error);
+  default:
+    mirror_copies_drop(twin->copies, run->address, run->length);
+    if (twin->pager)
+      mirror_pager_forget(twin->pager, run->address, run->address + run->length);
+    return TRUE;
   }
-  return TRUE;
 }
 
 static gboolean
@@ -702,10 +652,16 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
     return FALSE;
   twin->strays = FALSE;
   agree(twin, delta);
+  if (twin->primary)
+    mirror_withheld_note(twin, delta);
+  /* Pages that cannot come later come now, and are no change of the process's own. */
+  if (twin->pager && !mirror_pager_put_now(twin->pager, twin->layout, delta, error))
+    return FALSE;
   /* Both sides are equal now: what was written to make them so is no change. The process has stood still
    * since its last capture, which began tracking anew: where no mapping changed, the delta's own pages are
    * all that was written. */
-  return plan.layout || former_unknown
-             ? mirror_tracker_changed(twin->tracker, twin->layout, NULL, error)
-             : mirror_tracker_forget(twin->tracker, twin->layout, delta->runs, error);
+  gboolean begun_anew = plan.layout || former_unknown
+                            ? mirror_tracker_changed(twin->tracker, twin->layout, NULL, error)
+                            : mirror_tracker_forget(twin->tracker, twin->layout, delta->runs, error);
+  return begun_anew && (!twin->pager || mirror_pager_arm(twin->pager, twin->layout, delta, error));
 }

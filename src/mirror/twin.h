@@ -4,6 +4,7 @@
 
 #include "mirror/copies.h"
 #include "mirror/delta.h"
+#include "mirror/pager.h"
 
 /* What a mirror may have done since the twins agreed, as far as its owner knows. */
 typedef enum {
@@ -11,6 +12,13 @@ typedef enum {
   MIRROR_STILL,  /* no system call of it was notified, no signal delivered: see mirror_state_read() */
   MIRROR_SILENT, /* and it made no other either: see mirror_state_read_silent() */
 } MirrorStillness;
+
+/* What becomes of a changed page of the primary. */
+typedef enum {
+  MIRROR_SEND,
+  MIRROR_LEND, /* send it, and hear whether it was touched */
+  MIRROR_KEEP, /* until it is asked for */
+} MirrorChoice;
 
 typedef struct {
   MirrorProcess *process;
@@ -20,6 +28,7 @@ typedef struct {
   MirrorCopies *copies; /* of pages that both sides have so */
   gboolean primary;
   MirrorStillness still; /* mirror, the owner's */
+  gboolean whole_pages;  /* the owner's: pages travel whole, whatever the other side knows of them */
   gboolean strays;   /* primary, the owner's: descriptors were made in it that the block may have closed */
   gboolean children; /* at the last capture the process had child processes */
   MirrorThreadCounts counts; /* which threads are the program's; NULL: all */
@@ -27,10 +36,19 @@ typedef struct {
   /* Mirror: sees to it that the next thread gets this id (the mirror itself has not the right to choose). */
   gboolean (*next_thread)(pid_t own_tid, void *user, GError **error);
   void *next_user;
+  MirrorPager
+      *pager; /* mirror, the owner's: pages that come when they are touched; NULL: all come with a delta */
+  /* Primary, the owner's: NULL: every page is sent. */
+  MirrorChoice (*choose)(guint64 address, void *user);
+  void *choose_user;
+  struct PageIndex *index; /* primary, the owner's: what the mirror's machine keeps; NULL: nothing is known */
+  MirrorRanges *withheld;  /* primary: pages that the mirror has to ask for */
 } MirrorTwin;
 
 /* The process must be stopped, with its scratch made. */
 MirrorTwin *mirror_twin_new(MirrorProcess *process, gboolean primary, MirrorTrack track, GError **error);
+/* See mirror_tracker_new_demanding(). */
+MirrorTwin *mirror_twin_new_demanding(MirrorProcess *process, MirrorTrack track, int device, GError **error);
 void mirror_twin_free(MirrorTwin *twin); /* not the process */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorTwin, mirror_twin_free)
 

@@ -1,0 +1,267 @@
+/* Pages as the other side says they are: at the beginning of a block. */
+#include <linux/userfaultfd.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/error.h"
+#include "mirror/pager_private.h"
+
+enum { GAP_MAX = 32 }; /* pages between two runs that are armed with them: fewer mappings, some blank pages */
+
+void
+mirror_pager_set_store(MirrorPager *pager, PageStore *store)
+{
+  pager->store = store;
+}
+
+static void
+forget_in(GHashTable *pages, guint64 start, guint64 end)
+{
+  if ((end - start) / PAGE < g_hash_table_size(pages)) {
+    for (guint64 at = start; at < end; at += PAGE)
+      g_hash_table_remove(pages, &at);
+    return;
+  }
+  GHashTableIter iterator;
+  gpointer key;
+  g_hash_table_iter_init(&iterator, pages);
+  while (g_hash_table_iter_next(&iterator, &key, NULL))
+    if (*(guint64 *)key >= start && *(guint64 *)key < end)
+      g_hash_table_iter_remove(&iterator);
+}
+
+void
+mirror_pager_forget(MirrorPager *pager, guint64 start, guint64 end)
+{
+  mirror_ranges_remove(pager->far, start, end);
+  forget_in(pager->held, start, end);
+  forget_in(pager->known, start, end);
+}
+
+gboolean
+mirror_pager_write(MirrorPager *pager, guint64 address, const guint8 *bytes, gsize length, GError **error)
+{
+  MirrorRange part;
+  mirror_pager_forget(pager, address, address + length);
+  for (guint64 at = address, end = address + length; at < end;) {
+    gboolean armed = mirror_ranges_meet(pager->armed, at, end, &part);
+    guint64 stop = armed ? part.start : end;
+    if (stop > at && !pager_write_present(pager, at, bytes + (at - address), stop - at, error))
+      return FALSE;
+    if (armed &&
+        !pager_put(pager, part.start, bytes + (part.start - address), part.end - part.start, TRUE, error))
+      return FALSE;
+    at = armed ? part.end : end;
+  }
+  return TRUE;
+}
+
+/* ---- now ---- */
+
+/* Only private memory without a file can be missing. */
+static gboolean
+may_be_far(const MirrorLayout *layout, guint64 start, guint64 end)
+{
+  while (start < end) {
+    const MirrorMapping *mapping = mirror_layout_find(layout, start);
+    if (!mapping || mapping->kind != MIRROR_MAP_ANONYMOUS)
+      return FALSE;
+    start = mapping->end;
+  }
+  return TRUE;
+}
+
+static gboolean
+fetch_now(MirrorPager *pager, const MirrorRanges *wanted, GError **error)
+{
+  g_autoptr(MirrorDelta) answer = mirror_delta_new();
+  if (!wanted->len)
+    return TRUE;
+  pager->counts.pulls++;
+  if (!pager->pull(wanted, answer, pager->user, error))
+    return FALSE;
+  guint64 at = 0;
+  for (guint i = 0; i < answer->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(answer->runs, MirrorRun, i);
+    const guint8 *bytes = answer->data->data + at;
+    MirrorRange part;
+    if ((run->kind != MIRROR_RUN_DATA && run->kind != MIRROR_RUN_HOLE) ||
+        !mirror_ranges_meet(wanted, run->address, run->address + run->length, &part) ||
+        part.end - part.start != run->length)
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "pages that nobody asked for");
+    for (guint64 done = 0; done < run->length; done += PAGE) {
+      const guint8 *page = run->kind == MIRROR_RUN_HOLE ? pager_zeros : bytes + done;
+      if (!pager_write_present(pager, run->address + done, page, PAGE, error))
+        return FALSE;
+      if (run->kind == MIRROR_RUN_DATA)
+        pager_keep(pager, page);
+    }
+    pager->counts.pages += run->length / PAGE;
+    at += mirror_run_bytes(run);
+  }
+  return TRUE;
+}
+
+static gboolean
+put_known_now(MirrorPager *pager, const MirrorRun *run, const guint8 *keys, MirrorRanges *missing,
+              GError **error)
+{
+  for (guint64 i = 0; i < run->length / PAGE; i++) {
+    guint64 address = run->address + i * PAGE;
+    guint8 page[PAGE];
+    PageKey key;
+    memcpy(key.bytes, keys + i * PAGE_KEY_SIZE, PAGE_KEY_SIZE);
+    if (!pager->store || !page_store_get(pager->store, &key, page))
+      mirror_ranges_add(missing, address, address + PAGE);
+    else if (!pager_write_present(pager, address, page, PAGE, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean
+put_run_now(MirrorPager *pager, const MirrorRun *run, const guint8 *bytes, MirrorRanges *missing,
+            GError **error)
+{
+  switch (run->kind) {
+  case MIRROR_RUN_KNOWN:
+    return put_known_now(pager, run, bytes, missing, error);
+  case MIRROR_RUN_HELD:
+    return pager_write_present(pager, run->address, bytes, run->length, error);
+  default:
+    mirror_ranges_add(missing, run->address, run->address + run->length);
+    return TRUE;
+  }
+}
+
+gboolean
+mirror_pager_put_now(MirrorPager *pager, const MirrorLayout *layout, const MirrorDelta *delta, GError **error)
+{
+  g_autoptr(GArray) missing = mirror_ranges_new();
+  gboolean demand = mirror_pager_fd(pager) >= 0;
+  guint64 at = 0;
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    const guint8 *bytes = delta->data->data + at;
+    gboolean lazy = may_be_far(layout, run->address, run->address + run->length);
+    at += mirror_run_bytes(run);
+    for (guint64 done = 0; run->kind == MIRROR_RUN_DATA && done < run->length; done += PAGE)
+      pager_keep(pager, bytes + done);
+    if (run->kind <= MIRROR_RUN_CHANGES || (lazy && demand))
+      continue;
+    if (!lazy && run->kind != MIRROR_RUN_KNOWN)
+      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "memory that cannot be asked for later");
+    if (!put_run_now(pager, run, bytes, missing, error))
+      return FALSE;
+  }
+  return fetch_now(pager, missing, error);
+}
+
+/* ---- when they are touched ---- */
+
+static gboolean
+arm_range(MirrorPager *pager, guint64 start, guint64 end, GError **error)
+{
+  struct uffdio_register registration = {.range = {start, end - start},
+                                         .mode = UFFDIO_REGISTER_MODE_WP | UFFDIO_REGISTER_MODE_MISSING};
+  if (ioctl(mirror_pager_fd(pager), UFFDIO_REGISTER, &registration) < 0)
+    return doppel_error_errno(error, "arming the memory at 0x%" G_GINT64_MODIFIER "x", start);
+  mirror_ranges_add(pager->armed, start, end);
+  return TRUE;
+}
+
+/* What lies between two runs close to each other is armed as well, where it is of one mapping. */
+static gboolean
+arm_far(MirrorPager *pager, const MirrorLayout *layout, const MirrorRanges *new, GError **error)
+{
+  for (guint i = 0; i < new->len;) {
+    MirrorRange range = *mirror_ranges_get(new, i++);
+    while (i < new->len && mirror_ranges_get(new, i)->start - range.end <=
+                                   GAP_MAX *PAGE &&mirror_layout_find(layout, range.start) ==
+                               mirror_layout_find(layout, mirror_ranges_get(new, i)->start))
+      range.end = mirror_ranges_get(new, i++)->end;
+    MirrorRange part;
+    gboolean already = mirror_ranges_meet(pager->armed, range.start, range.end, &part) &&
+                       part.end - part.start == range.end - range.start;
+    if (!already && !arm_range(pager, range.start, range.end, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static void
+hold(MirrorPager *pager, guint64 address, const guint8 *bytes, guint64 length)
+{
+  for (guint64 done = 0; done < length; done += PAGE) {
+    HeldPage *page = g_new(HeldPage, 1);
+    page->address = address + done;
+    page->told = FALSE;
+    memcpy(page->bytes, bytes + done, PAGE);
+    g_hash_table_replace(pager->held, &page->address, page);
+    pager_keep(pager, page->bytes);
+  }
+}
+
+static void
+name(MirrorPager *pager, guint64 address, const guint8 *keys, guint64 pages)
+{
+  for (guint64 i = 0; i < pages; i++) {
+    KnownPage *known = g_new0(KnownPage, 1);
+    known->address = address + i * PAGE;
+    memcpy(known->key.bytes, keys + i * PAGE_KEY_SIZE, PAGE_KEY_SIZE);
+    g_hash_table_replace(pager->known, &known->address, known);
+  }
+}
+
+gboolean
+mirror_pager_arm(MirrorPager *pager, const MirrorLayout *layout, const MirrorDelta *delta, GError **error)
+{
+  g_autoptr(GArray) new = mirror_ranges_new();
+  guint64 at = 0;
+  pager->window = PAGER_WINDOW_MIN;
+  pager->expected = 0;
+  if (mirror_pager_fd(pager) < 0)
+    return TRUE;
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    const guint8 *bytes = delta->data->data + at;
+    guint64 end = run->address + run->length;
+    at += mirror_run_bytes(run);
+    if (run->kind <= MIRROR_RUN_CHANGES || !may_be_far(layout, run->address, end))
+      continue;
+    mirror_ranges_add(new, run->address, end);
+    mirror_pager_forget(pager, run->address, end);
+    if (run->kind == MIRROR_RUN_HELD)
+      hold(pager, run->address, bytes, run->length);
+    else
+      mirror_ranges_add(pager->far, run->address, end);
+    if (run->kind == MIRROR_RUN_KNOWN)
+      name(pager, run->address, bytes, run->length / PAGE);
+  }
+  return arm_far(pager, layout, new, error);
+}
+
+/* ---- afterwards ---- */
+
+static void
+tell(MirrorRanges *ranges, guint64 address, gboolean *told)
+{
+  if (!*told)
+    mirror_ranges_add(ranges, address, address + PAGE);
+  *told = TRUE;
+}
+
+MirrorRanges *
+mirror_pager_untouched(MirrorPager *pager)
+{
+  MirrorRanges *ranges = mirror_ranges_new();
+  GHashTableIter iterator;
+  gpointer value;
+  g_hash_table_iter_init(&iterator, pager->held);
+  while (g_hash_table_iter_next(&iterator, NULL, &value))
+    tell(ranges, ((HeldPage *)value)->address, &((HeldPage *)value)->told);
+  g_hash_table_iter_init(&iterator, pager->known);
+  while (g_hash_table_iter_next(&iterator, NULL, &value))
+    tell(ranges, ((KnownPage *)value)->address, &((KnownPage *)value)->told);
+  return ranges;
+}
