@@ -183,6 +183,29 @@ controller_message(Controller *controller, EngineMessage *message, GError **erro
   }
 }
 
+gboolean
+controller_message_between(Controller *controller, const EngineMessage *message, GError **error)
+{
+  gboolean about_files;
+  switch (message->kind_case) {
+  case DOPPEL__ENGINE__MESSAGE__KIND_ASK_PATHS:
+  case DOPPEL__ENGINE__MESSAGE__KIND_ASK_DIRECTORY:
+  case DOPPEL__ENGINE__MESSAGE__KIND_ASK_CONTENT:
+    return controller->files && device_files_message(controller->files, message, &about_files, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_NEED_THREADS: /* too late for its block */
+    return TRUE;
+  case DOPPEL__ENGINE__MESSAGE__KIND_HELLO:
+    return session_hello(controller, message->hello, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_STARTED:
+    return controller->files && session_started(controller, message->started, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_FAILURE:
+    return doppel_error_set(error, DOPPEL_ERROR_ABORTED, "the clone says: %s", message->failure->reason);
+  default:
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a message '%s' that no clone sends between blocks",
+                            engine_message_name(message));
+  }
+}
+
 /* Messages in their order; while an output is being written, what comes after it waits. */
 static gboolean
 work_messages(Controller *controller, GError **error)

@@ -189,6 +189,33 @@ controller_stop(Controller *controller, pid_t tid, int status, GError **error)
 
 /* ---- the loop ---- */
 
+/* The clone makes the mirror while the program runs here, and asks about files. */
+static gboolean
+answer_clone(Controller *controller, GError **error)
+{
+  for (;;) {
+    GError *bad = NULL;
+    g_autoptr(EngineMessage) message = engine_take(controller->link, &bad);
+    if (bad)
+      g_propagate_error(error, bad);
+    if (!message)
+      return !bad;
+    if (!controller_message_between(controller, message, error))
+      return FALSE;
+  }
+}
+
+static void
+work_link(Controller *controller)
+{
+  g_autoptr(GError) why = NULL;
+  gboolean alive = link_work(controller->link, &why);
+  if (answer_clone(controller, why ? NULL : &why) && alive)
+    return;
+  explain(controller, "the session with the clone has ended: %s", why ? why->message : "it makes no sense");
+  session_close(controller);
+}
+
 static gboolean
 turn(Controller *controller, GError **error)
 {
@@ -199,8 +226,8 @@ turn(Controller *controller, GError **error)
     count += link_prepare(controller->link, fds + 1, &timeout);
   if (poll(fds, count, timeout) < 0 && errno != EINTR)
     return doppel_error_errno(error, "waiting");
-  if (controller->link && count > 1 && !link_work(controller->link, NULL))
-    session_close(controller);
+  if (controller->link)
+    work_link(controller);
   if (!signals_own(controller))
     return TRUE;
   while (!controller->exited) {
@@ -322,6 +349,18 @@ end_as_program(int status)
   return 128 + number;
 }
 
+/* Off the way of the first block: where there is a connection already, the mirror is made while the program
+ * starts. */
+static void
+prepare_mirror(Controller *controller)
+{
+  g_autoptr(GError) why = NULL;
+  if (!controller->link || controller->whole || session_start(controller, &why))
+    return;
+  explain(controller, "no mirror yet: %s", why->message);
+  session_close(controller);
+}
+
 static gboolean
 start_all(Controller *controller, GError **error)
 {
@@ -342,7 +381,7 @@ start_all(Controller *controller, GError **error)
       controller->why_no_session = g_strdup(why->message);
     }
   }
-  return controller_launch(controller, error);
+  return controller_launch(controller, error) && (prepare_mirror(controller), TRUE);
 }
 
 int

@@ -136,7 +136,6 @@ typedef struct Controller {
   MirrorRanges *lent;        /* pages that were pushed ahead on trial */
   GHashTable *pins;          /* fd → its name in procfs: what the clone may use */
   GPtrArray *tasks;          /* PinTask under way */
-  GQueue *waiting;           /* EngineMessage that come after an output that is not written yet */
   GArray *signals_sent;      /* ForwardedSignal of this block, in order */
   gint64 signal_deadline_ns; /* the mirror has so long to die of it */
   MirrorDelta *incoming;
@@ -190,6 +189,8 @@ gboolean controller_block(Controller *controller, MirrorThread *thread, guint64 
 /* What the clone sends (hostile) while a block runs. A BlockEnd is kept, as controller->end: it is not the
  * caller's any more. FALSE gives the block up; the error may be left to the caller. */
 gboolean controller_message(Controller *controller, EngineMessage *message, GError **error);
+/* The same between blocks, when there is little that a clone may say. */
+gboolean controller_message_between(Controller *controller, const EngineMessage *message, GError **error);
 
 /* ---- pins.c: forwarded calls ---- */
 gboolean pins_begin(Controller *controller, const MirrorFiles *files);
