@@ -51,6 +51,7 @@ mirror_pager_new(MirrorProcess *process, MirrorTracker *tracker, MirrorCopies *c
   process->serve = serve;
   process->fill_user = pager;
   mirror_tracker_on_replaced(tracker, replaced, pager);
+  mirror_tracker_set_missing(tracker, pager->far);
   return pager;
 }
 
@@ -62,6 +63,7 @@ mirror_pager_free(MirrorPager *pager)
   pager->process->fill = NULL;
   pager->process->serve = NULL;
   mirror_tracker_on_replaced(pager->tracker, NULL, NULL);
+  mirror_tracker_set_missing(pager->tracker, NULL);
   g_array_unref(pager->armed);
   g_array_unref(pager->far);
   g_hash_table_unref(pager->held);

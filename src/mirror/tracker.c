@@ -38,8 +38,9 @@ struct MirrorTracker {
   MirrorProcess *process;
   MirrorTrack track;
   int uffd;
-  int device;      /* in the process, on /dev/userfaultfd; -1: none */
-  gboolean demand; /* the userfaultfd serves the kernel's faults, too */
+  int device;                  /* in the process, on /dev/userfaultfd; -1: none */
+  gboolean demand;             /* the userfaultfd serves the kernel's faults, too */
+  const MirrorRanges *missing; /* the owner's: pages that the process cannot have written; NULL: none */
   void (*replaced)(guint64 start, guint64 end, void *user);
   void *replaced_user;
   guint64 page;
@@ -384,6 +385,39 @@ pagemap_group(MirrorTracker *tracker, const MirrorMapping *areas, guint count, G
   return TRUE;
 }
 
+static gboolean
+has_missing(const MirrorTracker *tracker, const MirrorMapping *area)
+{
+  MirrorRange part;
+  return tracker->missing && mirror_ranges_meet(tracker->missing, area->start, area->end, &part);
+}
+
+/* A part of an area, with the rest of which this one question has made sure of its registration. */
+static gboolean
+pagemap_part(MirrorTracker *tracker, const MirrorMapping *area, guint64 start, guint64 end, GArray *runs,
+             GError **error)
+{
+  MirrorMapping part = *area;
+  part.start = start;
+  part.end = end;
+  return start >= end || pagemap_group(tracker, &part, 1, runs, error);
+}
+
+/* What is missing was not written: a large process is mostly that. A mapping that took its place is found by
+ * one page of it. */
+static gboolean
+pagemap_around(MirrorTracker *tracker, const MirrorMapping *area, GArray *runs, GError **error)
+{
+  MirrorRange gap;
+  guint64 at = area->start;
+  if (!pagemap_written(tracker, area->start, area->start + tracker->page))
+    return errno == EPERM ? pagemap_new_area(tracker, area, runs, error) : pagemap_failed(tracker, error);
+  for (; mirror_ranges_meet(tracker->missing, at, area->end, &gap); at = gap.end)
+    if (!pagemap_part(tracker, area, at, gap.start, runs, error))
+      return FALSE;
+  return pagemap_part(tracker, area, at, area->end, runs, error);
+}
+
 /* Neighbours are asked about with one call. */
 static gboolean
 pagemap_all(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GError **error)
@@ -399,13 +433,18 @@ pagemap_all(MirrorTracker *tracker, const MirrorLayout *layout, GArray *runs, GE
         return FALSE;
       continue;
     }
+    if (has_missing(tracker, &areas[i])) {
+      if (!pagemap_around(tracker, &areas[i], runs, error))
+        return FALSE;
+      continue;
+    }
     if (g_hash_table_contains(tracker->barred, &areas[i].start)) {
       if (!pagemap_area(tracker, &areas[i], runs, error))
         return FALSE;
       continue;
     }
     while (i + count < layout->areas->len && areas[i + count].start == areas[i + count - 1].end &&
-           tracked(tracker, &areas[i + count]) &&
+           tracked(tracker, &areas[i + count]) && !has_missing(tracker, &areas[i + count]) &&
            !g_hash_table_contains(tracker->barred, &areas[i + count].start) &&
            !(turned && is_turned(tracker, &areas[i + count])))
       count++;
@@ -593,6 +632,12 @@ mirror_tracker_is_bare(const MirrorTracker *tracker, guint64 address)
                              .category_mask = IS_WRITTEN | IS_PRESENT,
                              .return_mask = IS_WRITTEN};
   return ioctl(tracker->process->pagemap, SCAN_IOCTL, &scan) == 1;
+}
+
+void
+mirror_tracker_set_missing(MirrorTracker *tracker, const MirrorRanges *missing)
+{
+  tracker->missing = missing;
 }
 
 void

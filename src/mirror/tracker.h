@@ -12,6 +12,7 @@
 #pragma once
 
 #include "mirror/layout.h"
+#include "mirror/ranges.h"
 
 typedef enum {
   MIRROR_TRACK_AUTO,
@@ -57,6 +58,9 @@ MirrorTrack mirror_tracker_kind(const MirrorTracker *tracker);
 int mirror_tracker_demand(const MirrorTracker *tracker);
 /* TRUE where the page is not there and the mark of tracking is gone as well: it was let go (madvise(2)). */
 gboolean mirror_tracker_is_bare(const MirrorTracker *tracker, guint64 address);
+/* These pages (the caller's list, which may change) are missing: whoever wrote them would have been held
+ * back. */
+void mirror_tracker_set_missing(MirrorTracker *tracker, const MirrorRanges *missing);
 /* Tells of mappings that have become others. */
 void mirror_tracker_on_replaced(MirrorTracker *tracker,
                                 void (*replaced)(guint64 start, guint64 end, void *user), void *user);
