@@ -1,6 +1,7 @@
 /* Pages that come when they are touched: the clone's end (mirror/pager.h). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -122,15 +123,16 @@ demand_before_call(Augmenter *augmenter, const HeldCall *held, GError **error)
   switch (held->row->nr) {
   /* What is moved leaves its faults behind. */
   case SYS_mremap:
-    return mirror_pager_fill(pager, held->arguments[0], held->arguments[1], error);
+    return mirror_pager_resize(pager, held->arguments[0], held->arguments[1], held->arguments[2], error);
   case SYS_madvise:
     switch ((int)held->arguments[2]) {
     /* Between the question for a page and its arrival the page could be let go by another thread. */
     case MADV_DONTNEED:
     case MADV_FREE:
     case MADV_REMOVE:
-    case 24: /* MADV_DONTNEED_LOCKED */
-      return mirror_pager_fill(pager, held->arguments[0], held->arguments[1], error);
+    case 24:  /* MADV_DONTNEED_LOCKED */
+    case 102: /* MADV_GUARD_INSTALL */
+      return mirror_pager_bring(pager, held->arguments[0], held->arguments[1], error);
     default:
       return TRUE;
     }
@@ -139,14 +141,37 @@ demand_before_call(Augmenter *augmenter, const HeldCall *held, GError **error)
   }
 }
 
+/* The kernel follows the list of locks that the thread holds, and marks each (get_robust_list(2), the
+ * kernel's Documentation/locking/robust-futexes.rst): as it stops at what is missing, all of it has to be
+ * there. */
+static gboolean
+fill_robust_list(Augmenter *augmenter, pid_t tid, guint64 place, GError **error)
+{
+  enum { LIMIT = 2048 }; /* ROBUST_LIST_LIMIT */
+  MirrorPager *pager = augmenter->twin->pager;
+  struct robust_list_head head;
+  if (!place || !augmenter_memory_read(augmenter, tid, place, &head, sizeof head))
+    return TRUE;
+  guint64 next = (guintptr)head.list.next, pending = (guintptr)head.list_op_pending & ~1ull;
+  if (pending && !mirror_pager_fill(pager, pending + head.futex_offset, sizeof(guint32), error))
+    return FALSE;
+  for (guint i = 0; i < LIMIT && (next &= ~1ull) && next != place; i++) {
+    guint64 entry = next;
+    if (!mirror_pager_fill(pager, entry + head.futex_offset, sizeof(guint32), error))
+      return FALSE;
+    if (!augmenter_memory_read(augmenter, tid, entry, &next, sizeof next))
+      break;
+  }
+  return TRUE;
+}
+
 gboolean
 demand_before_exit(Augmenter *augmenter, pid_t tid, GError **error)
 {
   const MirrorThread *thread = mirror_thread_find(augmenter->process, tid);
   guint64 places[2];
-  gsize count = thread ? mirror_state_exit_writes(augmenter->twin->agreed, thread->own_tid, places) : 0;
-  for (gsize i = 0; i < count; i++)
-    if (places[i] && !mirror_pager_fill(augmenter->twin->pager, places[i], 64, error))
-      return FALSE;
-  return TRUE;
+  if (!thread || !mirror_state_exit_writes(augmenter->twin->agreed, thread->own_tid, places))
+    return TRUE;
+  return mirror_pager_fill(augmenter->twin->pager, places[0], sizeof(guint32), error) &&
+         fill_robust_list(augmenter, tid, places[1], error);
 }

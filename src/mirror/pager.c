@@ -8,7 +8,11 @@
 
 #include "base/error.h"
 
-enum { EVENTS = 64 };
+enum {
+  EVENTS = 64,
+  ASK_MAX = 16384, /* pages that one question is for, and ranges: what the other side answers at once */
+  ASK_RANGES_MAX = 4096,
+};
 
 const guint8 pager_zeros[PAGE];
 
@@ -232,23 +236,56 @@ put_answer(MirrorPager *pager, const MirrorDelta *answer, GError **error)
   return TRUE;
 }
 
-/* All of `wanted` is no longer far afterwards; what were zeros is blank. */
-static gboolean
-fetch(MirrorPager *pager, const MirrorRanges *wanted, GError **error)
+/* The next part of what is wanted that one question may be for; empty at the end. */
+static MirrorRanges *
+next_question(const MirrorRanges *wanted, guint64 *from)
 {
-  g_autoptr(MirrorDelta) answer = mirror_delta_new();
+  MirrorRanges *part = mirror_ranges_new();
+  MirrorRange range;
+  for (guint64 left = (guint64)ASK_MAX * PAGE; left && part->len < ASK_RANGES_MAX;
+       left -= range.end - range.start) {
+    if (!mirror_ranges_meet(wanted, *from, G_MAXUINT64, &range))
+      break;
+    range.end = MIN(range.end, range.start + left);
+    *from = range.end;
+    mirror_ranges_add(part, range.start, range.end);
+  }
+  return part;
+}
+
+gboolean
+pager_ask(MirrorPager *pager, const MirrorRanges *wanted, PagerTake take, GError **error)
+{
+  for (guint64 from = 0;;) {
+    g_autoptr(MirrorDelta) answer = mirror_delta_new();
+    g_autoptr(GArray) question = next_question(wanted, &from);
+    if (!question->len)
+      return TRUE;
+    pager->counts.pulls++;
+    if (!pager->pull(question, answer, pager->user, error) || !take(pager, question, answer, error))
+      return FALSE;
+  }
+}
+
+static gboolean
+take_far(MirrorPager *pager, const MirrorRanges *asked, const MirrorDelta *answer, GError **error)
+{
   MirrorRange part;
-  if (!wanted->len)
-    return TRUE;
-  pager->counts.pulls++;
-  if (!pager->pull(wanted, answer, pager->user, error) || !put_answer(pager, answer, error))
+  if (!put_answer(pager, answer, error))
     return FALSE;
-  for (guint i = 0; i < wanted->len; i++)
-    if (mirror_ranges_meet(pager->far, mirror_ranges_get(wanted, i)->start, mirror_ranges_get(wanted, i)->end,
+  for (guint i = 0; i < asked->len; i++)
+    if (mirror_ranges_meet(pager->far, mirror_ranges_get(asked, i)->start, mirror_ranges_get(asked, i)->end,
                            &part))
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
                               "the page at 0x%" G_GINT64_MODIFIER "x did not come", part.start);
   return TRUE;
+}
+
+/* All of `wanted` is no longer far afterwards; what were zeros is blank. */
+static gboolean
+fetch(MirrorPager *pager, const MirrorRanges *wanted, GError **error)
+{
+  return pager_ask(pager, wanted, take_far, error);
 }
 
 /* ---- faults ---- */
@@ -269,14 +306,13 @@ on_fault(MirrorPager *pager, guint64 address, MirrorRanges *wanted, GArray *late
 {
   MirrorRange part;
   gboolean done = TRUE;
+  /* In whatever way it went: what is known of it is no longer true. */
+  if (was_let_go(pager, address))
+    mirror_pager_forget(pager, address, address + PAGE);
   if (put_held(pager, address, &done, error))
     return done;
   if (!mirror_ranges_meet(pager->far, address, address + PAGE, &part))
     return put_blank(pager, address, error);
-  if (was_let_go(pager, address)) {
-    mirror_pager_forget(pager, address, address + PAGE);
-    return put_blank(pager, address, error);
-  }
   if (put_known(pager, address, &done, error))
     return done;
   if (!mirror_ranges_meet(wanted, address, address + PAGE, &part))
@@ -327,30 +363,63 @@ all_of(const MirrorRanges *ranges, guint64 start, guint64 end, MirrorRanges *int
     mirror_ranges_add(into, part.start, part.end);
 }
 
+/* Pages of a range of which something is known. */
+static void
+all_known(MirrorPager *pager, guint64 start, guint64 end, MirrorRanges *into)
+{
+  GHashTableIter iterator;
+  gpointer key;
+  all_of(pager->far, start, end, into);
+  if ((end - start) / PAGE < g_hash_table_size(pager->held)) {
+    for (guint64 at = start; at < end; at += PAGE)
+      if (g_hash_table_contains(pager->held, &at))
+        mirror_ranges_add(into, at, at + PAGE);
+    return;
+  }
+  g_hash_table_iter_init(&iterator, pager->held);
+  while (g_hash_table_iter_next(&iterator, &key, NULL)) {
+    guint64 address = *(const guint64 *)key;
+    if (address >= start && address < end)
+      mirror_ranges_add(into, address, address + PAGE);
+  }
+}
+
+/* As far as it can be had here. */
+static gboolean
+bring_page(MirrorPager *pager, guint64 address, GError **error)
+{
+  gboolean done = TRUE;
+  if (was_let_go(pager, address))
+    mirror_pager_forget(pager, address, address + PAGE);
+  return put_held(pager, address, &done, error) || put_known(pager, address, &done, error) ? done : TRUE;
+}
+
+gboolean
+mirror_pager_bring(MirrorPager *pager, guint64 address, gsize length, GError **error)
+{
+  guint64 start = address / PAGE * PAGE, end = (address + length + PAGE - 1) / PAGE * PAGE;
+  g_autoptr(GArray) known = mirror_ranges_new();
+  g_autoptr(GArray) wanted = mirror_ranges_new();
+  if (!length || end <= start)
+    return TRUE;
+  all_known(pager, start, end, known);
+  for (guint i = 0; i < known->len; i++)
+    for (guint64 at = mirror_ranges_get(known, i)->start; at < mirror_ranges_get(known, i)->end; at += PAGE)
+      if (!bring_page(pager, at, error))
+        return FALSE;
+  all_of(pager->far, start, end, wanted);
+  return fetch(pager, wanted, error);
+}
+
 gboolean
 mirror_pager_fill(MirrorPager *pager, guint64 address, gsize length, GError **error)
 {
   guint64 start = address / PAGE * PAGE, end = (address + length + PAGE - 1) / PAGE * PAGE;
-  MirrorRange part;
-  if (!length || end <= start || !mirror_ranges_meet(pager->armed, start, end, &part))
-    return TRUE;
-  g_autoptr(GArray) wanted = mirror_ranges_new();
   g_autoptr(GArray) armed = mirror_ranges_new();
-  all_of(pager->armed, start, end, armed);
-  for (guint i = 0; i < armed->len; i++)
-    for (guint64 at = mirror_ranges_get(armed, i)->start; at < mirror_ranges_get(armed, i)->end; at += PAGE) {
-      gboolean done = TRUE;
-      if (put_held(pager, at, &done, error) && !done)
-        return FALSE;
-      if (mirror_ranges_meet(pager->far, at, at + PAGE, &part) && was_let_go(pager, at))
-        mirror_pager_forget(pager, at, at + PAGE);
-      if (put_known(pager, at, &done, error) && !done)
-        return FALSE;
-    }
-  all_of(pager->far, start, end, wanted);
-  if (!fetch(pager, wanted, error))
+  if (!mirror_pager_bring(pager, address, length, error))
     return FALSE;
-  for (guint i = 0; i < armed->len; i++)
+  all_of(pager->armed, start, end, armed);
+  for (guint i = 0; length && i < armed->len; i++)
     for (guint64 at = mirror_ranges_get(armed, i)->start; at < mirror_ranges_get(armed, i)->end; at += PAGE)
       if (!put_blank(pager, at, error))
         return FALSE;
@@ -360,18 +429,5 @@ mirror_pager_fill(MirrorPager *pager, guint64 address, gsize length, GError **er
 gboolean
 mirror_pager_fill_all(MirrorPager *pager, GError **error)
 {
-  g_autoptr(GArray) all = mirror_ranges_new();
-  g_autoptr(GList) held = g_hash_table_get_keys(pager->held);
-  g_array_append_vals(all, pager->far->data, pager->far->len);
-  for (const GList *at = held; at; at = at->next) {
-    guint64 address = *(const guint64 *)at->data;
-    mirror_ranges_add(all, address, address + PAGE);
-  }
-  for (guint i = 0; i < all->len; i++) {
-    const MirrorRange *range = mirror_ranges_get(all, i);
-    for (guint64 at = range->start; at < range->end; at += (guint64)PAGER_WINDOW_MAX * PAGE)
-      if (!mirror_pager_fill(pager, at, MIN(range->end - at, (guint64)PAGER_WINDOW_MAX * PAGE), error))
-        return FALSE;
-  }
-  return TRUE;
+  return mirror_pager_bring(pager, 0, -(gsize)PAGE, error);
 }

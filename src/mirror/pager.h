@@ -55,7 +55,14 @@ gboolean mirror_pager_write(MirrorPager *pager, guint64 address, const guint8 *b
                             GError **error);
 /* Sees to it that these pages are present, as far as anything is known of them. */
 gboolean mirror_pager_fill(MirrorPager *pager, guint64 address, gsize length, GError **error);
+/* The same, but what is blank stays so. */
+gboolean mirror_pager_bring(MirrorPager *pager, guint64 address, gsize length, GError **error);
 gboolean mirror_pager_fill_all(MirrorPager *pager, GError **error);
+/* The process is about to move this part of a mapping, or to give it another length: what is known of its
+ * pages becomes present, and the kernel, to which a mapping that is armed in parts is several, takes it for
+ * one again. */
+gboolean mirror_pager_resize(MirrorPager *pager, guint64 address, gsize length, gsize new_length,
+                             GError **error);
 gboolean mirror_pager_is_far(const MirrorPager *pager, guint64 start, guint64 end);
 
 /* Pages that were sent ahead with the last delta and that nobody has touched since: MirrorRange. */

@@ -72,34 +72,41 @@ may_be_far(const MirrorLayout *layout, guint64 start, guint64 end)
 }
 
 static gboolean
-fetch_now(MirrorPager *pager, const MirrorRanges *wanted, GError **error)
+write_answered(MirrorPager *pager, const MirrorRun *run, const guint8 *bytes, GError **error)
 {
-  g_autoptr(MirrorDelta) answer = mirror_delta_new();
-  if (!wanted->len)
-    return TRUE;
-  pager->counts.pulls++;
-  if (!pager->pull(wanted, answer, pager->user, error))
-    return FALSE;
+  for (guint64 done = 0; done < run->length; done += PAGE) {
+    const guint8 *page = run->kind == MIRROR_RUN_HOLE ? pager_zeros : bytes + done;
+    if (!pager_write_present(pager, run->address + done, page, PAGE, error))
+      return FALSE;
+    if (run->kind == MIRROR_RUN_DATA)
+      pager_keep(pager, page);
+  }
+  return TRUE;
+}
+
+/* What the other side (hostile) answers is written over what is there, each page once. */
+static gboolean
+take_now(MirrorPager *pager, const MirrorRanges *asked, const MirrorDelta *answer, GError **error)
+{
+  g_autoptr(GArray) left = mirror_ranges_new();
   guint64 at = 0;
+  g_array_append_vals(left, asked->data, asked->len);
   for (guint i = 0; i < answer->runs->len; i++) {
     const MirrorRun *run = &g_array_index(answer->runs, MirrorRun, i);
-    const guint8 *bytes = answer->data->data + at;
     MirrorRange part;
     if ((run->kind != MIRROR_RUN_DATA && run->kind != MIRROR_RUN_HOLE) ||
-        !mirror_ranges_meet(wanted, run->address, run->address + run->length, &part) ||
+        !mirror_ranges_meet(left, run->address, run->address + run->length, &part) ||
         part.end - part.start != run->length)
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "pages that nobody asked for");
-    for (guint64 done = 0; done < run->length; done += PAGE) {
-      const guint8 *page = run->kind == MIRROR_RUN_HOLE ? pager_zeros : bytes + done;
-      if (!pager_write_present(pager, run->address + done, page, PAGE, error))
-        return FALSE;
-      if (run->kind == MIRROR_RUN_DATA)
-        pager_keep(pager, page);
-    }
+    if (!write_answered(pager, run, answer->data->data + at, error))
+      return FALSE;
+    mirror_ranges_remove(left, run->address, run->address + run->length);
     pager->counts.pages += run->length / PAGE;
     at += mirror_run_bytes(run);
   }
-  return TRUE;
+  return !left->len ||
+         doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the page at 0x%" G_GINT64_MODIFIER "x did not come",
+                          mirror_ranges_get(left, 0)->start);
 }
 
 static gboolean
@@ -154,7 +161,7 @@ mirror_pager_put_now(MirrorPager *pager, const MirrorLayout *layout, const Mirro
     if (!put_run_now(pager, run, bytes, missing, error))
       return FALSE;
   }
-  return fetch_now(pager, missing, error);
+  return pager_ask(pager, missing, take_now, error);
 }
 
 /* ---- when they are touched ---- */
@@ -167,6 +174,22 @@ arm_range(MirrorPager *pager, guint64 start, guint64 end, GError **error)
   if (ioctl(mirror_pager_fd(pager), UFFDIO_REGISTER, &registration) < 0)
     return doppel_error_errno(error, "arming the memory at 0x%" G_GINT64_MODIFIER "x", start);
   mirror_ranges_add(pager->armed, start, end);
+  return TRUE;
+}
+
+gboolean
+mirror_pager_resize(MirrorPager *pager, guint64 address, gsize length, gsize new_length, GError **error)
+{
+  guint64 start = address / PAGE * PAGE, end = start + (length + PAGE - 1) / PAGE * PAGE;
+  guint64 new_end = start + (new_length + PAGE - 1) / PAGE * PAGE;
+  MirrorRange part;
+  if (mirror_pager_fd(pager) < 0 || end <= start || !mirror_ranges_meet(pager->armed, start, end, &part))
+    return TRUE;
+  if (!mirror_pager_bring(pager, address, length, error))
+    return FALSE;
+  /* Where that fails the range was never one mapping. */
+  arm_range(pager, start, end, NULL);
+  mirror_ranges_add(pager->armed, start, MAX(end, new_end));
   return TRUE;
 }
 

@@ -42,5 +42,9 @@ gboolean pager_write_present(MirrorPager *pager, guint64 address, const guint8 *
  * they are. */
 gboolean pager_put(MirrorPager *pager, guint64 address, const guint8 *bytes, gsize length, gboolean over,
                    GError **error);
+/* Asks for all that is wanted, in as many questions as it takes, and does with each answer as `take` says. */
+typedef gboolean (*PagerTake)(MirrorPager *pager, const MirrorRanges *asked, const MirrorDelta *answer,
+                              GError **error);
+gboolean pager_ask(MirrorPager *pager, const MirrorRanges *wanted, PagerTake take, GError **error);
 /* A page came whole: for later runs. */
 void pager_keep(MirrorPager *pager, const guint8 *page);

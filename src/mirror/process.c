@@ -325,6 +325,16 @@ is_zombie(MirrorProcess *process)
   return !state || state[1] != ' ' || state[2] == 'Z' || state[2] == 'X';
 }
 
+/* FALSE with errno: what somebody waits for does not come. */
+static gboolean
+serve_waiting(MirrorProcess *process)
+{
+  if (!process->serve || process->serve(process->fill_user, NULL))
+    return TRUE;
+  errno = EIO;
+  return FALSE;
+}
+
 /* A first thread that has ended while others live is never heard of again. Its wait looks around, the longer
  * the less often. */
 static pid_t
@@ -334,7 +344,7 @@ wait_for_leader(MirrorProcess *process, int *status, gboolean *left_behind)
     pid_t got = waitpid(process->pid, status, __WALL | WNOHANG);
     if (got != 0)
       return got;
-    if (process->serve && !process->serve(process->fill_user, NULL))
+    if (!serve_waiting(process))
       return -1;
     if (turn < 50) {
       sched_yield();
@@ -375,7 +385,7 @@ wait_serving(MirrorThread *thread, int *status)
     pid_t got = waitpid(thread->tid, status, __WALL | (process->serve ? WNOHANG : 0));
     if (got != 0)
       return got;
-    if (!process->serve(process->fill_user, NULL))
+    if (!serve_waiting(process))
       return -1;
     if (turn < 50)
       sched_yield();

@@ -111,6 +111,16 @@ mirror_twin_answered(MirrorTwin *twin, GError **error)
   return mirror_state_answered(twin->process, error);
 }
 
+/* What the mirror let go, or mapped anew, without ever asking for it. */
+static void
+forget_let_go(MirrorTwin *twin, const MirrorDelta *delta)
+{
+  for (guint i = 0; twin->pager && i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    mirror_pager_forget(twin->pager, run->address, run->address + run->length);
+  }
+}
+
 static gboolean
 capture_memory(MirrorTwin *twin, MirrorDelta *delta, GError **error)
 {
@@ -120,7 +130,7 @@ capture_memory(MirrorTwin *twin, MirrorDelta *delta, GError **error)
   /* A mapping that a block made and left is only a file of the replica to the other side. */
   return (!twin->primary || refuse_foreign(twin->layout, error)) &&
          mirror_tracker_changed(twin->tracker, twin->layout, delta->runs, error) &&
-         (mirror_withhold(twin, delta), read_runs(twin->process, delta, error));
+         (forget_let_go(twin, delta), mirror_withhold(twin, delta), read_runs(twin->process, delta, error));
 }
 
 static MirrorState *
@@ -129,6 +139,24 @@ capture_state(MirrorTwin *twin, const MirrorFiles *files, GError **error)
   return is_silent(twin) ? mirror_state_read_silent(twin->process, twin->layout, twin->agreed, error)
                          : mirror_state_read(twin->process, twin->layout, files, twin->counts, twin->user,
                                              still_so(twin), &twin->children, error);
+}
+
+/* Pages of which one of the twins has no mapping any more are with nobody. */
+static void
+forget_unmapped(MirrorTwin *twin)
+{
+  guint64 at = 0;
+  for (guint i = 0; i <= twin->layout->mappings->len; i++) {
+    const MirrorMapping *mapping =
+        i < twin->layout->mappings->len ? &g_array_index(twin->layout->mappings, MirrorMapping, i) : NULL;
+    guint64 end = mapping ? mapping->start : -(guint64)COPIES_PAGE;
+    if (at < end) {
+      mirror_ranges_remove(twin->withheld, at, end);
+      if (twin->pager)
+        mirror_pager_forget(twin->pager, at, end);
+    }
+    at = mapping ? mapping->end : end;
+  }
 }
 
 MirrorDelta *
@@ -149,6 +177,8 @@ mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GError **error)
   g_ptr_array_unref(delta->sections);
   delta->sections = mirror_state_difference(twin->agreed, now);
   mirror_lessen(twin, delta);
+  if (mirror_delta_section(delta, MIRROR_SECTION_LAYOUT, 0))
+    forget_unmapped(twin);
   if (twin->primary)
     mirror_withheld_note(twin, delta);
   g_clear_pointer(&twin->agreed, g_hash_table_unref);
@@ -652,6 +682,8 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
     return FALSE;
   twin->strays = FALSE;
   agree(twin, delta);
+  if (plan.layout)
+    forget_unmapped(twin);
   if (twin->primary)
     mirror_withheld_note(twin, delta);
   /* Pages that cannot come later come now, and are no change of the process's own. */

@@ -3,6 +3,7 @@
  * layer of files, which what the device tells is brought to, and beside which nothing may change. */
 #include <fcntl.h>
 #include <sodium.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "augmenter/paths_private.h"
@@ -12,7 +13,7 @@
 #include "replica/path.h"
 #include "world.h"
 
-enum { MESSAGES_MAX = 12, TOLD_MAX = 6, BYTES_MAX = 40000 };
+enum { MESSAGES_MAX = 12, TOLD_MAX = 6, BYTES_MAX = 120000, PAGE = 4096, MEMORY_PAGES = 16, RUNS_MAX = 6 };
 
 int LLVMFuzzerTestOneInput(const guint8 *data, gsize length);
 
@@ -229,10 +230,100 @@ send_commit(Device *device)
   SEND(COMMIT, commit, &commit);
 }
 
+/* ---- pages ---- */
+
+/* The mirror's memory is our own, with room before and behind that must stay as it is. */
+static guint64 memory_at;
+
+static void
+make_memory(void)
+{
+  if (!memory_at) {
+    guint8 *memory =
+        mmap(NULL, (MEMORY_PAGES + 2) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+      abort();
+    memory_at = (guintptr)memory + PAGE;
+  }
+}
+
+static void
+check_memory(void)
+{
+  static const guint8 zeros[PAGE];
+  const guint8 *memory = (const guint8 *)(guintptr)memory_at;
+  if (memcmp(memory - PAGE, zeros, PAGE) != 0 || memcmp(memory + MEMORY_PAGES * PAGE, zeros, PAGE) != 0)
+    abort();
+}
+
+static guint64
+some_page(Input *input)
+{
+  return input_below(input, 16) ? memory_at / PAGE - 1 + input_below(input, MEMORY_PAGES + 2)
+                                : input_number(input, 8);
+}
+
+/* Answers to questions that are about to come, or not: what is far is asked for from its first page on. */
+static void
+send_pages(Device *device)
+{
+  static guint8 room[MEMORY_PAGES * PAGE];
+  Input *input = device->input;
+  Doppel__Engine__Run runs[RUNS_MAX], *list[RUNS_MAX];
+  Doppel__Engine__Section section = DOPPEL__ENGINE__SECTION__INIT, *sections[] = {&section};
+  Doppel__Engine__DeltaPiece piece = DOPPEL__ENGINE__DELTA_PIECE__INIT;
+  Doppel__Engine__Pages pages = DOPPEL__ENGINE__PAGES__INIT;
+  gsize length = 0;
+  guint64 next = memory_at / PAGE + input_below(input, 3);
+  piece.n_run = input_below(input, RUNS_MAX);
+  piece.run = list;
+  for (guint i = 0; i < piece.n_run; i++) {
+    doppel__engine__run__init(list[i] = &runs[i]);
+    runs[i].kind = input_below(input, 8) ? input_below(input, 2) : input_below(input, MIRROR_RUN_KINDS + 1);
+    runs[i].page = input_below(input, 4) ? next : some_page(input);
+    runs[i].pages = 1 + input_below(input, 3);
+    next = runs[i].page + runs[i].pages;
+    length += runs[i].kind == MIRROR_RUN_DATA || runs[i].kind == MIRROR_RUN_HELD ? runs[i].pages * PAGE : 0;
+  }
+  memset(room, 'p', sizeof room);
+  piece.has_data = length > 0;
+  piece.data =
+      (ProtobufCBinaryData){input_below(input, 16) ? length : input_number(input, 2) % (sizeof room), room};
+  piece.n_section = input_below(input, 32) == 0;
+  piece.section = sections;
+  piece.last = input_below(input, 4) != 0;
+  pages.id = 1 + (input_below(input, 4) == 0);
+  pages.piece = &piece;
+  SEND(PAGES, pages, &pages);
+}
+
 static void (*const senders[])(Device *) = {
-    send_raw,   send_paths, send_directory, send_content,   send_paths,   send_directory, send_content,
-    send_delta, send_block, send_signal,    send_forwarded, send_threads, send_commit,
+    send_raw,       send_paths,     send_directory, send_content, send_paths,
+    send_directory, send_content,   send_pages,     send_delta,   send_block,
+    send_signal,    send_forwarded, send_threads,   send_commit,  send_pages,
 };
+
+/* A block has begun: what of its delta is far is asked for. */
+static void
+arm(Augmenter *augmenter, Input *input)
+{
+  g_autofree char *text =
+      g_strdup_printf("%" G_GINT64_MODIFIER "x %x 3 0 0 ", memory_at / PAGE, MEMORY_PAGES);
+  g_autoptr(MirrorLayout) layout = mirror_layout_unpack((const guint8 *)text, strlen(text) + 1, NULL);
+  g_autoptr(MirrorDelta) delta = mirror_delta_new();
+  if (!layout)
+    abort();
+  for (guint count = 1 + input_below(input, RUNS_MAX - 1); count > 0; count--) {
+    MirrorRun run = {some_page(input) * PAGE, (1 + input_below(input, 4)) * PAGE,
+                     input_below(input, 4) ? MIRROR_RUN_FAR : input_below(input, MIRROR_RUN_KINDS), 0};
+    if (run.address && run.address + run.length > run.address) /* as the decoder sees to */
+      g_array_append_val(delta->runs, run);
+    g_byte_array_set_size(delta->data, delta->data->len + mirror_run_bytes(&run));
+  }
+  memset((void *)(guintptr)memory_at, 0, MEMORY_PAGES * PAGE);
+  mirror_pager_arm(augmenter->twin->pager, layout, delta, NULL);
+  check_memory();
+}
 
 /* ---- the Augmenter ---- */
 
@@ -353,11 +444,11 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
   MirrorProcess process = {.pid = G_MAXINT32,
                            .own_pid = 2,
                            .directory = -1,
-                           .memory = -1,
+                           .memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC),
                            .pagemap = -1,
                            .maps = -1,
                            .threads = threads};
-  MirrorTwin twin = {.process = &process};
+  MirrorTwin twin = {.process = &process, .copies = mirror_copies_new(), .withheld = mirror_ranges_new()};
   AugmenterSession session = {.root = "/", .control_fd = input_below(&input, 2) ? -1 : G_MAXINT32};
   Augmenter augmenter = {.link = link,
                          .session = &session,
@@ -377,15 +468,26 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
   g_ptr_array_add(augmenter.held, some_call());
   augmenter.paths = make_paths(&augmenter, &layer);
   ask(augmenter.paths);
+  make_memory();
+  /* Pages cannot come on demand by this way to track: all that is far is asked for at once. */
+  twin.tracker = mirror_tracker_new(&process, MIRROR_TRACK_HASH, NULL);
+  demand_begin(&augmenter);
 
   Device device = {other, &input, 0};
   for (guint i = 0; i < MESSAGES_MAX && input.left; i++)
     senders[input_below(&input, G_N_ELEMENTS(senders))](&device);
   shutdown(ends[0], SHUT_WR);
+  if (input_below(&input, 2))
+    arm(&augmenter, &input);
   work(&augmenter);
   bring(&augmenter);
   world_check();
 
+  mirror_pager_free(twin.pager);
+  mirror_tracker_free(twin.tracker);
+  mirror_copies_free(twin.copies);
+  g_array_unref(twin.withheld);
+  io_close(&process.memory);
   paths_free(augmenter.paths);
   mirror_delta_free(augmenter.incoming);
   mirror_layout_free(twin.layout);

@@ -2,17 +2,29 @@
  * choices, or as raw bytes. There is no program behind it: messages that are only for one are left out, and
  * so is what is done to it at the block's end. There is a tree of files, which the clone may ask about and
  * change, and nothing beside it. */
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "controller/controller.h"
 #include "input.h"
+#include "mirror/withhold.h"
 #include "replica/delta.h"
 #include "replica/message.h"
 #include "world.h"
 
-enum { MESSAGES_MAX = 12, BYTES_MAX = 40000, ASKED_MAX = 5, BLOCK = 1 };
+enum {
+  MESSAGES_MAX = 12,
+  BYTES_MAX = 40000,
+  ASKED_MAX = 5,
+  BLOCK = 1,
+  RANGES_MAX = 6,
+  PAGE = 4096,
+  MEMORY_PAGES = 16
+};
 
 int LLVMFuzzerTestOneInput(const guint8 *data, gsize length);
 
@@ -36,6 +48,23 @@ static ProtobufCBinaryData
 bytes_of(const char *text)
 {
   return (ProtobufCBinaryData){strlen(text), (guint8 *)text};
+}
+
+/* Memory of a program that is our own: what is withheld of it may be asked for, and nothing else. */
+static guint64 memory_at;
+
+static void
+make_memory(void)
+{
+  if (memory_at)
+    return;
+  guint8 *memory =
+      mmap(NULL, (MEMORY_PAGES + 2) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED || mprotect(memory + (MEMORY_PAGES + 1) * PAGE, PAGE, PROT_NONE) < 0)
+    abort();
+  memory_at = (guintptr)memory + PAGE;
+  for (guint page = 1; page <= MEMORY_PAGES; page += 3)
+    memset(memory + page * PAGE, (int)page, PAGE);
 }
 
 /* ---- the clone ---- */
@@ -194,18 +223,49 @@ send_file_piece(Clone *clone)
   SEND(FILE_PIECE, file_piece, &piece);
 }
 
+/* ---- pages ---- */
+
+/* Most of the time near the program's memory. */
+static gsize
+made_ranges(Input *input, Doppel__Engine__PageRange *ranges, Doppel__Engine__PageRange **list)
+{
+  guint count = input_below(input, RANGES_MAX);
+  for (guint i = 0; i < count; i++) {
+    doppel__engine__page_range__init(list[i] = &ranges[i]);
+    gboolean odd = input_below(input, 16) == 0;
+    ranges[i].page =
+        odd ? input_number(input, 8) : memory_at / PAGE - 2 + input_below(input, MEMORY_PAGES + 4);
+    ranges[i].pages = odd ? input_number(input, input_below(input, 2) ? 3 : 8) : 1 + input_below(input, 6);
+  }
+  return count;
+}
+
+static void
+send_pull(Clone *clone)
+{
+  Doppel__Engine__PageRange ranges[RANGES_MAX], *list[RANGES_MAX];
+  Doppel__Engine__Pull pull = DOPPEL__ENGINE__PULL__INIT;
+  pull.id = input_number(clone->input, 1);
+  pull.n_range = made_ranges(clone->input, ranges, list);
+  pull.range = list;
+  SEND(PULL, pull, &pull);
+}
+
 static void
 send_end(Clone *clone)
 {
+  Doppel__Engine__PageRange ranges[RANGES_MAX], *list[RANGES_MAX];
   Doppel__Engine__BlockEnd end = DOPPEL__ENGINE__BLOCK_END__INIT;
+  end.n_untouched = made_ranges(clone->input, ranges, list);
+  end.untouched = list;
   end.block = input_below(clone->input, 8) ? BLOCK : input_number(clone->input, 8);
   end.file_changes = input_below(clone->input, 4) != 0;
   SEND(BLOCK_END, block_end, &end);
 }
 
 static void (*const senders[])(Clone *) = {
-    send_raw,        send_hello,      send_ask_paths,  send_ask_directory, send_ask_content,
-    send_file_piece, send_file_piece, send_file_piece, send_end,
+    send_raw,        send_hello,      send_ask_paths, send_ask_directory, send_ask_content, send_file_piece,
+    send_file_piece, send_file_piece, send_end,       send_pull,          send_pull,
 };
 
 /* ---- the Controller ---- */
@@ -285,7 +345,20 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
   g_autoptr(Link) link = link_new_local(ends[1]);
   g_autoptr(GPtrArray) tasks = g_ptr_array_new();
   RunOptions options = {0};
-  Controller controller = {.options = &options, .link = link, .tasks = tasks, .block = BLOCK};
+  make_memory();
+  g_autoptr(GPtrArray) threads = g_ptr_array_new();
+  MirrorProcess process = {.pid = getpid(),
+                           .primary = TRUE,
+                           .memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC),
+                           .threads = threads};
+  MirrorTwin twin = {
+      .process = &process, .primary = TRUE, .copies = mirror_copies_new(), .withheld = mirror_ranges_new()};
+  for (guint page = input_below(&input, MEMORY_PAGES), pages = 1; page < MEMORY_PAGES; page += 2 * pages++)
+    mirror_ranges_add(twin.withheld, memory_at + page * PAGE,
+                      memory_at + MIN(page + pages, MEMORY_PAGES) * PAGE);
+  guint64 withheld = mirror_ranges_sum(twin.withheld);
+  Controller controller = {
+      .options = &options, .link = link, .tasks = tasks, .block = BLOCK, .process = &process, .twin = &twin};
   controller.files = device_files_new(link, "local", "/bin/true", TRUE, NULL);
   ProtobufCBinaryData mountpoint = bytes_of(world.root_path);
   Doppel__Engine__Started started = DOPPEL__ENGINE__STARTED__INIT;
@@ -307,6 +380,11 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
   device_files_clear(controller.files);
   world_check();
 
+  if (mirror_ranges_sum(twin.withheld) > withheld)
+    abort();
+  mirror_copies_free(twin.copies);
+  g_array_unref(twin.withheld);
+  io_close(&process.memory);
   device_files_free(controller.files);
   mirror_delta_free(controller.incoming);
   engine_message_free(controller.end);

@@ -182,15 +182,65 @@ made_piece(MirrorDelta *delta, Input *input, gboolean *complete)
   }
   for (guint i = 0; i < piece.n_run; i++) {
     doppel__engine__run__init(run_list[i] = &runs[i]);
-    runs[i].kind = input_below(input, MIRROR_RUN_CHANGES + 2);
+    runs[i].kind = input_below(input, MIRROR_RUN_KINDS + 1);
     runs[i].page = input_number(input, 6);
     runs[i].pages = input_below(input, 4) ? input_below(input, 3) : input_number(input, 6);
     runs[i].has_changes = runs[i].kind == MIRROR_RUN_CHANGES;
     runs[i].changes = runs[i].has_changes ? input_number(input, 1) : 0;
-    wanted += runs[i].kind == MIRROR_RUN_DATA ? MIN(runs[i].pages, 2) * PAGE : runs[i].changes;
+    gboolean whole = runs[i].kind == MIRROR_RUN_DATA || runs[i].kind == MIRROR_RUN_HELD;
+    wanted += whole ? MIN(runs[i].pages, 2) * PAGE : runs[i].changes;
   }
   add_data(input, &piece, room, wanted);
   return try_piece(delta, &piece, complete);
+}
+
+/* ---- ranges ---- */
+
+/* A model of few pages: what is beyond it is only looked at for its form. */
+enum { MODEL_PAGES = 64 };
+
+static void
+compare_ranges(const MirrorRanges *ranges, const guint8 *model)
+{
+  for (guint i = 0; i < ranges->len; i++) {
+    const MirrorRange *range = mirror_ranges_get(ranges, i);
+    if (range->start >= range->end || range->start % PAGE || range->end % PAGE ||
+        (i > 0 && mirror_ranges_get(ranges, i - 1)->end >= range->start))
+      __builtin_trap();
+  }
+  for (guint64 page = 0; page < MODEL_PAGES; page++) {
+    MirrorRange part;
+    if (mirror_ranges_meet(ranges, page * PAGE, (page + 1) * PAGE, &part) != model[page])
+      __builtin_trap();
+  }
+}
+
+static void
+try_ranges(Input *input)
+{
+  guint8 model[MODEL_PAGES] = {0};
+  Doppel__Engine__PageRange messages[PARTS_MAX], *list[PARTS_MAX];
+  g_autoptr(GArray) ranges = mirror_ranges_new();
+  guint count = input_below(input, PARTS_MAX);
+  for (guint i = 0; i < count; i++) {
+    doppel__engine__page_range__init(list[i] = &messages[i]);
+    gboolean odd = input_below(input, 16) == 0;
+    messages[i].page = odd ? input_number(input, 8) : 1 + input_below(input, MODEL_PAGES);
+    messages[i].pages = odd ? input_number(input, 8) : 1 + input_below(input, 9);
+  }
+  if (!mirror_ranges_receive(ranges, count, list, NULL))
+    return;
+  for (guint i = 0; i < count; i++)
+    for (guint64 page = messages[i].page; page < MODEL_PAGES && page - messages[i].page < messages[i].pages;)
+      model[page++] = 1;
+  compare_ranges(ranges, model);
+  for (guint turn = input_below(input, PARTS_MAX); turn > 0; turn--) {
+    guint64 start = input_below(input, MODEL_PAGES), end = MIN(start + turn, MODEL_PAGES);
+    gboolean add = turn % 3 == 0;
+    (add ? mirror_ranges_add : mirror_ranges_remove)(ranges, start * PAGE, end * PAGE);
+    memset(model + start, add, end - start);
+  }
+  compare_ranges(ranges, model);
 }
 
 int
@@ -205,5 +255,6 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
   for (guint i = 0; i < delta->sections->len; i++)
     try_section(delta->sections->pdata[i]);
   try_runs(delta);
+  try_ranges(&input);
   return 0;
 }

@@ -127,6 +127,62 @@ calls(void)
     abort();
 }
 
+/* ---- memory, as the test says ---- */
+
+static gint64
+perform(const BoardCommand *command)
+{
+  const guint64 *argument = command->argument;
+  volatile guint64 *words = (volatile guint64 *)argument[0];
+  gint64 sum = 0;
+  switch ((BoardOperation)command->operation) {
+  case BOARD_LOAD:
+    return *(volatile guint8 *)argument[0];
+  case BOARD_STORE:
+    *words = argument[1];
+    return 0;
+  case BOARD_SUM:
+    for (guint64 i = 0; i < argument[1] / sizeof *words; i++)
+      sum += (gint64)words[i];
+    return sum;
+  case BOARD_CALL:
+    sum = syscall((long)command->number, argument[0], argument[1], argument[2], argument[3], argument[4],
+                  argument[5]);
+    return sum == -1 ? -errno : sum;
+  default:
+    abort();
+  }
+}
+
+static void *
+work(void *command_given)
+{
+  BoardCommand *command = command_given;
+  ready();
+  for (;;) {
+    if (__atomic_load_n(&command->operation, __ATOMIC_SEQ_CST) == BOARD_NOTHING) {
+      usleep(20);
+      continue;
+    }
+    command->result = perform(command);
+    __atomic_store_n(&command->operation, BOARD_NOTHING, __ATOMIC_SEQ_CST);
+  }
+  return NULL;
+}
+
+static void
+works(void)
+{
+  if (pipe(pipe_ends) < 0)
+    abort();
+  BOARD->result[0] = pipe_ends[0];
+  BOARD->result[1] = pipe_ends[1];
+  for (int i = 0; i < BOARD_WORKERS; i++) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, work, &BOARD->command[i]);
+  }
+}
+
 /* ---- the alternate signal stack ---- */
 
 static void
@@ -233,6 +289,8 @@ main(int argc, char **argv)
   }
   if (strcmp(what, "calls") == 0)
     calls();
+  if (strcmp(what, "work") == 0)
+    works();
   if (strcmp(what, "stack") == 0)
     on_stack();
   if (strcmp(what, "vectors") == 0)

@@ -6,7 +6,22 @@
 
 /* What the puppet (puppet.c) tells and is told, at an address that both know. */
 #define BOARD_ADDRESS 0x100000000ull
-enum { BOARD_VECTORS = 32, BOARD_VECTOR_BYTES = 64 };
+enum { BOARD_VECTORS = 32, BOARD_VECTOR_BYTES = 64, BOARD_WORKERS = 4 };
+
+/* What a worker of the puppet does with memory, by instructions unless it is a call. */
+typedef enum {
+  BOARD_NOTHING,
+  BOARD_LOAD,  /* the byte at argument 0 */
+  BOARD_STORE, /* argument 1 as the 64-bit word at argument 0 */
+  BOARD_SUM,   /* of the 64-bit words of argument 1 bytes at argument 0 */
+  BOARD_CALL,  /* the system call `number` */
+} BoardOperation;
+typedef struct {
+  guint64 operation; /* set last by the test; back to NOTHING when it is done */
+  guint64 number, argument[6];
+  gint64 result; /* -errno for a call that failed */
+} BoardCommand;
+
 typedef struct {
   guint64 tick;            /* address of the function that everybody calls */
   guint64 loaded, stored;  /* vectors: instructions after the registers were set, after they were stored */
@@ -17,6 +32,7 @@ typedef struct {
   gint64 failure[8];
   guint8 in[BOARD_VECTORS][BOARD_VECTOR_BYTES], out[BOARD_VECTORS][BOARD_VECTOR_BYTES];
   guint64 masks_in[8], masks_out[8];
+  BoardCommand command[BOARD_WORKERS]; /* work: one for each thread */
 } Board;
 
 /* The puppet with these arguments (`words` are split at spaces), stopped before its first instruction, its
