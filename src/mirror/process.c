@@ -510,6 +510,19 @@ mirror_process_freeze(MirrorProcess *process, MirrorStopSeen seen, void *user, G
   return TRUE;
 }
 
+gboolean
+mirror_process_stands(MirrorProcess *process, GError **error)
+{
+  for (guint i = 0; i < process->threads->len; i++) {
+    const MirrorThread *thread = process->threads->pdata[i];
+    unsigned long message;
+    if (thread->stopped && ptrace(PTRACE_GETEVENTMSG, thread->tid, 0, &message) < 0)
+      return doppel_error_set(error, DOPPEL_ERROR_GONE, "process %d was killed while it was looked at",
+                              process->pid);
+  }
+  return TRUE;
+}
+
 /* ---- breakpoints ---- */
 
 MirrorBreakpoint *

@@ -138,6 +138,10 @@ gboolean mirror_thread_resume(MirrorThread *thread, int request, GError **error)
 typedef void (*MirrorStopSeen)(const MirrorStop *stop, void *user);
 gboolean mirror_process_freeze(MirrorProcess *process, MirrorStopSeen seen, void *user, GError **error);
 
+/* FALSE with GONE where a thread that was stopped has been killed meanwhile: what was read of the process
+ * since may be of one that was already being taken apart, and looks empty. */
+gboolean mirror_process_stands(MirrorProcess *process, GError **error);
+
 /* Whether a stopped thread has a trap of ours still to report: an interrupt can overtake it. */
 gboolean mirror_trap_waits(MirrorThread *thread);
 

@@ -166,6 +166,8 @@ mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GError **error)
   if (!mirror_thread_leader(twin->process)->answering && !mirror_twin_ask(twin, error))
     return NULL;
   MirrorState *now = capture_memory(twin, delta, error) ? capture_state(twin, files, error) : NULL;
+  if (now && !mirror_process_stands(twin->process, error))
+    g_clear_pointer(&now, g_hash_table_unref);
   if (!now) {
     mirror_twin_answered(twin, NULL);
     return NULL;
@@ -241,9 +243,56 @@ make_mapping(MirrorProcess *process, const MirrorMapping *mapping, gboolean keep
   return made;
 }
 
-static gboolean
-take_step(MirrorProcess *process, const MirrorStep *step, GError **error)
+/* Index of the first area that ends beyond an address. */
+static guint
+area_at(const MirrorLayout *layout, guint64 address)
 {
+  guint low = 0, high = layout->areas->len;
+  while (low < high) {
+    guint middle = (low + high) / 2;
+    if (g_array_index(layout->areas, MirrorMapping, middle).end > address)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return low;
+}
+
+static gboolean
+is_stepped_on(const GArray *steps, guint count, guint64 address)
+{
+  for (guint i = 0; i < count; i++) {
+    const MirrorMapping *mapping = &g_array_index(steps, MirrorStep, i).mapping;
+    if (overlaps(mapping->start, mapping->end, address, address + 1))
+      return TRUE;
+  }
+  return FALSE;
+}
+
+/* What continues a mapping is made by letting that one grow: to the kernel they are one then, as they are on
+ * the other side, and can be moved as one (mremap(2)). `done` of the steps were taken before. FALSE: it has
+ * to be made by itself. */
+static gboolean
+grow(MirrorTwin *twin, const GArray *steps, guint done, const MirrorMapping *mapping)
+{
+  guint64 last = mapping->start - COPIES_PAGE;
+  guint at = area_at(twin->layout, last);
+  const MirrorMapping *before =
+      at < twin->layout->areas->len ? &g_array_index(twin->layout->areas, MirrorMapping, at) : NULL;
+  const guint64 arguments[6] = {last, COPIES_PAGE, mapping->end - last};
+  gint64 result;
+  return before && before->start <= last && before->end == mapping->start &&
+         before->kind == MIRROR_MAP_ANONYMOUS && mapping->kind == MIRROR_MAP_ANONYMOUS &&
+         before->prot == mapping->prot && !is_stepped_on(steps, done, last) &&
+         mirror_inject_one(mirror_thread_leader(twin->process), SYS_mremap, arguments, &result, NULL) &&
+         (guint64)result == last;
+}
+
+static gboolean
+take_step(MirrorTwin *twin, const GArray *steps, guint index, GError **error)
+{
+  MirrorProcess *process = twin->process;
+  const MirrorStep *step = &g_array_index(steps, MirrorStep, index);
   const MirrorMapping *mapping = &step->mapping;
   gint64 result;
   guint64 arguments[6] = {mapping->start, mapping->end - mapping->start, mapping->prot};
@@ -257,7 +306,7 @@ take_step(MirrorProcess *process, const MirrorStep *step, GError **error)
     return mirror_inject(mirror_thread_leader(process), &touch, 1, error);
   }
   case MIRROR_STEP_MAP:
-    return make_mapping(process, mapping, FALSE, error);
+    return grow(twin, steps, index, mapping) || make_mapping(process, mapping, FALSE, error);
   }
   return TRUE;
 }
@@ -288,15 +337,14 @@ make_new_first(MirrorTwin *twin, GArray *steps, GError **error)
     if (step->kind != MIRROR_STEP_MAP || mirror_layout_find(twin->layout, step->mapping.start) ||
         mirror_layout_find(twin->layout, step->mapping.end - 1))
       continue;
-    if (make_mapping(process, &step->mapping, TRUE, error)) {
+    if (grow(twin, steps, 0, &step->mapping) || make_mapping(process, &step->mapping, TRUE, error)) {
       g_array_append_val(made, *step);
       step->kind = MIRROR_STEP_PROTECT; /* what is left of it does nothing */
       continue;
     }
     for (guint k = 0; k < made->len; k++) {
-      MirrorStep back = g_array_index(made, MirrorStep, k);
-      back.kind = MIRROR_STEP_UNMAP;
-      take_step(process, &back, NULL);
+      g_array_index(made, MirrorStep, k).kind = MIRROR_STEP_UNMAP;
+      take_step(twin, made, k, NULL);
     }
     return FALSE;
   }
@@ -325,21 +373,6 @@ runs_sane(const MirrorTwin *twin, const MirrorDelta *delta, GError **error)
   if (bytes != delta->data->len)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "runs of memory that do not fit their contents");
   return TRUE;
-}
-
-/* Index of the first area that ends beyond an address. */
-static guint
-area_at(const MirrorLayout *layout, guint64 address)
-{
-  guint low = 0, high = layout->areas->len;
-  while (low < high) {
-    guint middle = (low + high) / 2;
-    if (g_array_index(layout->areas, MirrorMapping, middle).end > address)
-      high = middle;
-    else
-      low = middle + 1;
-  }
-  return low;
 }
 
 /* A hole in one area. Shared memory forgets nothing by being let go, and of a file without a name what comes
@@ -675,7 +708,7 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
   }
   *begun = TRUE;
   for (guint i = 0; plan.steps && i < plan.steps->len; i++)
-    if (!take_step(process, &g_array_index(plan.steps, MirrorStep, i), error))
+    if (!take_step(twin, plan.steps, i, error))
       return FALSE;
   if ((plan.layout && !mirror_layout_renew(process, &twin->layout, error)) ||
       !write_runs(twin, delta, error) || !apply_sections(twin, delta, &plan, error))
