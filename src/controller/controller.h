@@ -131,11 +131,12 @@ typedef struct Controller {
   MirrorThread *block_thread;
   gint64 block_start_ns;
   PinLog *log;
-  PageForecast *forecast;    /* the function's; NULL: nothing is pushed ahead */
-  GHashTable *pointed;       /* guint64: numbers of pages that the block's registers point at */
-  MirrorRanges *lent;        /* pages that were pushed ahead on trial */
-  GHashTable *pins;          /* fd → its name in procfs: what the clone may use */
-  GPtrArray *tasks;          /* PinTask under way */
+  PageForecast *forecast; /* the function's; NULL: nothing is pushed ahead */
+  GHashTable *pointed;    /* guint64: numbers of pages that the block's registers point at */
+  MirrorRanges
+      *lent;        /* pages pushed ahead on trial, or asked for: touched, unless the clone says otherwise */
+  GHashTable *pins; /* fd → its name in procfs: what the clone may use */
+  GPtrArray *tasks; /* PinTask under way */
   GArray *signals_sent;      /* ForwardedSignal of this block, in order */
   gint64 signal_deadline_ns; /* the mirror has so long to die of it */
   MirrorDelta *incoming;

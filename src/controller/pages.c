@@ -31,10 +31,9 @@ pages_pull(Controller *controller, const Doppel__Engine__Pull *pull, GError **er
   gint64 began = timeline_now(controller);
   if (!mirror_ranges_receive(wanted, pull->n_range, pull->range, error))
     return FALSE;
-  for (guint i = 0; controller->forecast && i < wanted->len; i++) {
-    const MirrorRange *range = mirror_ranges_get(wanted, i);
-    page_forecast_touched(controller->forecast, range->start, (range->end - range->start) / COPIES_PAGE);
-  }
+  for (guint i = 0; controller->forecast && i < wanted->len; i++)
+    mirror_ranges_add(controller->lent, mirror_ranges_get(wanted, i)->start,
+                      mirror_ranges_get(wanted, i)->end);
   if (!mirror_withheld_give(controller->twin, wanted, answer, error) ||
       !mirror_delta_send(answer, send_pages, &to, error))
     return FALSE;

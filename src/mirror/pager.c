@@ -41,16 +41,17 @@ mirror_pager_new(MirrorProcess *process, MirrorTracker *tracker, MirrorCopies *c
                  void *user)
 {
   MirrorPager *pager = g_new0(MirrorPager, 1);
-  *pager = (MirrorPager){.process = process,
-                         .tracker = tracker,
-                         .copies = copies,
-                         .pull = pull,
-                         .user = user,
-                         .armed = mirror_ranges_new(),
-                         .far = mirror_ranges_new(),
-                         .held = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free),
-                         .known = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free),
-                         .window = PAGER_WINDOW_MIN};
+  *pager = (MirrorPager){
+      .process = process,
+      .tracker = tracker,
+      .copies = copies,
+      .pull = pull,
+      .user = user,
+      .armed = mirror_ranges_new(),
+      .far = mirror_ranges_new(),
+      .held = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free),
+      .known = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free),
+  };
   process->fill = fill;
   process->serve = serve;
   process->fill_user = pager;
@@ -177,6 +178,7 @@ put_held(MirrorPager *pager, guint64 address, gboolean *done, GError **error)
   if (!page)
     return FALSE;
   mirror_copies_put(pager->copies, address, page->bytes);
+  pager->walk.used += page->ahead;
   *done = pager_put(pager, address, page->bytes, PAGE, FALSE, error);
   g_hash_table_remove(pager->held, &address);
   return TRUE;
@@ -208,9 +210,10 @@ put_known(MirrorPager *pager, guint64 address, gboolean *done, GError **error)
   return TRUE;
 }
 
-/* What the other side says is there. It (hostile) must not reach beyond what it has been asked to keep. */
+/* What the other side says is there waits to be touched. It (hostile) must not reach beyond what it has been
+ * asked to keep. */
 static gboolean
-put_answer(MirrorPager *pager, const MirrorDelta *answer, GError **error)
+hold_answer(MirrorPager *pager, const MirrorDelta *answer, GError **error)
 {
   guint64 at = 0;
   for (guint i = 0; i < answer->runs->len; i++) {
@@ -224,14 +227,8 @@ put_answer(MirrorPager *pager, const MirrorDelta *answer, GError **error)
     at += mirror_run_bytes(run);
     mirror_pager_forget(pager, run->address, run->address + run->length);
     pager->counts.pages += run->length / PAGE;
-    if (run->kind == MIRROR_RUN_HOLE)
-      continue;
-    for (guint64 done = 0; done < run->length; done += PAGE) {
-      mirror_copies_put(pager->copies, run->address + done, bytes + done);
-      pager_keep(pager, bytes + done);
-    }
-    if (!pager_put(pager, run->address, bytes, run->length, FALSE, error))
-      return FALSE;
+    if (run->kind == MIRROR_RUN_DATA)
+      pager_hold(pager, run->address, bytes, run->length, TRUE);
   }
   return TRUE;
 }
@@ -271,7 +268,7 @@ static gboolean
 take_far(MirrorPager *pager, const MirrorRanges *asked, const MirrorDelta *answer, GError **error)
 {
   MirrorRange part;
-  if (!put_answer(pager, answer, error))
+  if (!hold_answer(pager, answer, error))
     return FALSE;
   for (guint i = 0; i < asked->len; i++)
     if (mirror_ranges_meet(pager->far, mirror_ranges_get(asked, i)->start, mirror_ranges_get(asked, i)->end,
@@ -281,7 +278,7 @@ take_far(MirrorPager *pager, const MirrorRanges *asked, const MirrorDelta *answe
   return TRUE;
 }
 
-/* All of `wanted` is no longer far afterwards; what were zeros is blank. */
+/* None of `wanted` is far afterwards: it is held, or, where it was zeros, blank. */
 static gboolean
 fetch(MirrorPager *pager, const MirrorRanges *wanted, GError **error)
 {
@@ -290,22 +287,12 @@ fetch(MirrorPager *pager, const MirrorRanges *wanted, GError **error)
 
 /* ---- faults ---- */
 
-/* Who walks through memory gets more with each step. */
-static void
-want(MirrorPager *pager, guint64 address, MirrorRanges *wanted)
-{
-  const MirrorRange *range = mirror_ranges_get(pager->far, mirror_ranges_from(pager->far, address));
-  pager->window = address == pager->expected ? MIN(pager->window * 2, PAGER_WINDOW_MAX) : PAGER_WINDOW_MIN;
-  guint64 end = MIN(range->end, address + pager->window * PAGE);
-  pager->expected = end;
-  mirror_ranges_add(wanted, address, end);
-}
-
 static gboolean
 on_fault(MirrorPager *pager, guint64 address, MirrorRanges *wanted, GArray *later, GError **error)
 {
   MirrorRange part;
   gboolean done = TRUE;
+  pager_walk_step(pager, address);
   /* In whatever way it went: what is known of it is no longer true. */
   if (was_let_go(pager, address))
     mirror_pager_forget(pager, address, address + PAGE);
@@ -316,9 +303,22 @@ on_fault(MirrorPager *pager, guint64 address, MirrorRanges *wanted, GArray *late
   if (put_known(pager, address, &done, error))
     return done;
   if (!mirror_ranges_meet(wanted, address, address + PAGE, &part))
-    want(pager, address, wanted);
+    pager_walk_want(pager, address, wanted);
   g_array_append_val(later, address);
   return TRUE;
+}
+
+/* A page that was asked for, and not with another one. */
+static gboolean
+put_asked(MirrorPager *pager, guint64 address, GError **error)
+{
+  HeldPage *page = g_hash_table_lookup(pager->held, &address);
+  gboolean done;
+  if (page && page->ahead) {
+    page->ahead = FALSE;
+    pager->walk.ahead--;
+  }
+  return put_held(pager, address, &done, error) ? done : put_blank(pager, address, error);
 }
 
 gboolean
@@ -339,9 +339,8 @@ mirror_pager_serve(MirrorPager *pager, GError **error)
       return FALSE;
   if (!fetch(pager, wanted, error))
     return FALSE;
-  /* Those that were zeros, or came for somebody else before. */
   for (guint i = 0; i < later->len; i++)
-    if (!put_blank(pager, g_array_index(later, guint64, i), error))
+    if (!put_asked(pager, g_array_index(later, guint64, i), error))
       return FALSE;
   return TRUE;
 }
@@ -408,7 +407,16 @@ mirror_pager_bring(MirrorPager *pager, guint64 address, gsize length, GError **e
       if (!bring_page(pager, at, error))
         return FALSE;
   all_of(pager->far, start, end, wanted);
-  return fetch(pager, wanted, error);
+  if (!fetch(pager, wanted, error))
+    return FALSE;
+  for (guint i = 0; i < wanted->len; i++)
+    for (guint64 at = mirror_ranges_get(wanted, i)->start; at < mirror_ranges_get(wanted, i)->end;
+         at += PAGE) {
+      gboolean done = TRUE;
+      if (put_held(pager, at, &done, error) && !done)
+        return FALSE;
+    }
+  return TRUE;
 }
 
 gboolean

@@ -58,17 +58,22 @@ mirror_pager_write(MirrorPager *pager, guint64 address, const guint8 *bytes, gsi
 
 /* ---- now ---- */
 
-/* Only private memory without a file can be missing. */
-static gboolean
-may_be_far(const MirrorLayout *layout, guint64 start, guint64 end)
+/* Of a run what is in one mapping. Only private memory without a file can be missing. */
+typedef struct {
+  guint64 address, length;
+  MirrorRunKind kind;
+  const guint8 *bytes; /* of its contents, or names */
+  gboolean lazy;
+} Part;
+
+static Part
+next_part(const MirrorLayout *layout, const MirrorRun *run, guint64 from, const guint8 *bytes)
 {
-  while (start < end) {
-    const MirrorMapping *mapping = mirror_layout_find(layout, start);
-    if (!mapping || mapping->kind != MIRROR_MAP_ANONYMOUS)
-      return FALSE;
-    start = mapping->end;
-  }
-  return TRUE;
+  const MirrorMapping *mapping = mirror_layout_find(layout, from);
+  guint64 end = run->address + run->length, pages = (from - run->address) / PAGE;
+  gsize unit = run->kind == MIRROR_RUN_KNOWN ? PAGE_KEY_SIZE : run->kind == MIRROR_RUN_HELD ? PAGE : 0;
+  return (Part){from, (mapping ? MIN(mapping->end, end) : end) - from, run->kind, bytes + pages * unit,
+                mapping && mapping->kind == MIRROR_MAP_ANONYMOUS};
 }
 
 static gboolean
@@ -110,14 +115,13 @@ take_now(MirrorPager *pager, const MirrorRanges *asked, const MirrorDelta *answe
 }
 
 static gboolean
-put_known_now(MirrorPager *pager, const MirrorRun *run, const guint8 *keys, MirrorRanges *missing,
-              GError **error)
+put_known_now(MirrorPager *pager, const Part *part, MirrorRanges *missing, GError **error)
 {
-  for (guint64 i = 0; i < run->length / PAGE; i++) {
-    guint64 address = run->address + i * PAGE;
+  for (guint64 i = 0; i < part->length / PAGE; i++) {
+    guint64 address = part->address + i * PAGE;
     guint8 page[PAGE];
     PageKey key;
-    memcpy(key.bytes, keys + i * PAGE_KEY_SIZE, PAGE_KEY_SIZE);
+    memcpy(key.bytes, part->bytes + i * PAGE_KEY_SIZE, PAGE_KEY_SIZE);
     if (!pager->store || !page_store_get(pager->store, &key, page))
       mirror_ranges_add(missing, address, address + PAGE);
     else if (!pager_write_present(pager, address, page, PAGE, error))
@@ -127,17 +131,55 @@ put_known_now(MirrorPager *pager, const MirrorRun *run, const guint8 *keys, Mirr
 }
 
 static gboolean
-put_run_now(MirrorPager *pager, const MirrorRun *run, const guint8 *bytes, MirrorRanges *missing,
-            GError **error)
+put_part_now(MirrorPager *pager, const Part *part, MirrorRanges *missing, GError **error)
 {
-  switch (run->kind) {
+  if (!part->lazy && part->kind != MIRROR_RUN_KNOWN)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "memory that cannot be asked for later");
+  switch (part->kind) {
   case MIRROR_RUN_KNOWN:
-    return put_known_now(pager, run, bytes, missing, error);
+    return put_known_now(pager, part, missing, error);
   case MIRROR_RUN_HELD:
-    return pager_write_present(pager, run->address, bytes, run->length, error);
+    return pager_write_present(pager, part->address, part->bytes, part->length, error);
   default:
-    mirror_ranges_add(missing, run->address, run->address + run->length);
+    mirror_ranges_add(missing, part->address, part->address + part->length);
     return TRUE;
+  }
+}
+
+typedef gboolean (*PartDo)(MirrorPager *pager, const Part *part, MirrorRanges *ranges, GError **error);
+
+/* Does this with each part of a delta that can wait, or with each that cannot. */
+static gboolean
+each_part(MirrorPager *pager, const MirrorLayout *layout, const MirrorDelta *delta, gboolean waiting,
+          PartDo what, MirrorRanges *ranges, GError **error)
+{
+  gboolean demand = mirror_pager_fd(pager) >= 0;
+  guint64 at = 0;
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    const guint8 *bytes = delta->data->data + at;
+    at += mirror_run_bytes(run);
+    if (run->kind <= MIRROR_RUN_CHANGES)
+      continue;
+    for (guint64 from = run->address; from < run->address + run->length;) {
+      Part part = next_part(layout, run, from, bytes);
+      if ((part.lazy && demand) == waiting && !what(pager, &part, ranges, error))
+        return FALSE;
+      from += part.length;
+    }
+  }
+  return TRUE;
+}
+
+static void
+keep_all(MirrorPager *pager, const MirrorDelta *delta)
+{
+  guint64 at = 0;
+  for (guint i = 0; pager->store && i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    for (guint64 done = 0; run->kind == MIRROR_RUN_DATA && done < run->length; done += PAGE)
+      pager_keep(pager, delta->data->data + at + done);
+    at += mirror_run_bytes(run);
   }
 }
 
@@ -145,23 +187,9 @@ gboolean
 mirror_pager_put_now(MirrorPager *pager, const MirrorLayout *layout, const MirrorDelta *delta, GError **error)
 {
   g_autoptr(GArray) missing = mirror_ranges_new();
-  gboolean demand = mirror_pager_fd(pager) >= 0;
-  guint64 at = 0;
-  for (guint i = 0; i < delta->runs->len; i++) {
-    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
-    const guint8 *bytes = delta->data->data + at;
-    gboolean lazy = may_be_far(layout, run->address, run->address + run->length);
-    at += mirror_run_bytes(run);
-    for (guint64 done = 0; run->kind == MIRROR_RUN_DATA && done < run->length; done += PAGE)
-      pager_keep(pager, bytes + done);
-    if (run->kind <= MIRROR_RUN_CHANGES || (lazy && demand))
-      continue;
-    if (!lazy && run->kind != MIRROR_RUN_KNOWN)
-      return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "memory that cannot be asked for later");
-    if (!put_run_now(pager, run, bytes, missing, error))
-      return FALSE;
-  }
-  return pager_ask(pager, missing, take_now, error);
+  keep_all(pager, delta);
+  return each_part(pager, layout, delta, FALSE, put_part_now, missing, error) &&
+         pager_ask(pager, missing, take_now, error);
 }
 
 /* ---- when they are touched ---- */
@@ -177,6 +205,19 @@ arm_range(MirrorPager *pager, guint64 start, guint64 end, GError **error)
   return TRUE;
 }
 
+/* Only where nothing is can a mapping grow in its place. */
+static gboolean
+may_grow(const MirrorPager *pager, guint64 end, guint64 new_end)
+{
+  g_autoptr(MirrorLayout) layout = new_end > end ? mirror_layout_read(pager->process, NULL) : NULL;
+  for (guint i = 0; layout && i < layout->mappings->len; i++) {
+    const MirrorMapping *mapping = &g_array_index(layout->mappings, MirrorMapping, i);
+    if (mapping->start < new_end && mapping->end > end)
+      return FALSE;
+  }
+  return layout != NULL;
+}
+
 gboolean
 mirror_pager_resize(MirrorPager *pager, guint64 address, gsize length, gsize new_length, GError **error)
 {
@@ -189,7 +230,12 @@ mirror_pager_resize(MirrorPager *pager, guint64 address, gsize length, gsize new
     return FALSE;
   /* Where that fails the range was never one mapping. */
   arm_range(pager, start, end, NULL);
-  mirror_ranges_add(pager->armed, start, MAX(end, new_end));
+  if (may_grow(pager, end, new_end)) {
+    /* Nothing is there, whatever once was. */
+    mirror_pager_forget(pager, end, new_end);
+    end = new_end;
+  }
+  mirror_ranges_add(pager->armed, start, end);
   return TRUE;
 }
 
@@ -212,15 +258,17 @@ arm_far(MirrorPager *pager, const MirrorLayout *layout, const MirrorRanges *new,
   return TRUE;
 }
 
-static void
-hold(MirrorPager *pager, guint64 address, const guint8 *bytes, guint64 length)
+void
+pager_hold(MirrorPager *pager, guint64 address, const guint8 *bytes, guint64 length, gboolean ahead)
 {
   for (guint64 done = 0; done < length; done += PAGE) {
     HeldPage *page = g_new(HeldPage, 1);
     page->address = address + done;
     page->told = FALSE;
+    page->ahead = ahead;
     memcpy(page->bytes, bytes + done, PAGE);
     g_hash_table_replace(pager->held, &page->address, page);
+    pager->walk.ahead += ahead;
     pager_keep(pager, page->bytes);
   }
 }
@@ -236,32 +284,28 @@ name(MirrorPager *pager, guint64 address, const guint8 *keys, guint64 pages)
   }
 }
 
+static gboolean
+arm_part(MirrorPager *pager, const Part *part, MirrorRanges *armed, GError **error)
+{
+  guint64 end = part->address + part->length;
+  mirror_ranges_add(armed, part->address, end);
+  mirror_pager_forget(pager, part->address, end);
+  if (part->kind == MIRROR_RUN_HELD)
+    pager_hold(pager, part->address, part->bytes, part->length, FALSE);
+  else
+    mirror_ranges_add(pager->far, part->address, end);
+  if (part->kind == MIRROR_RUN_KNOWN)
+    name(pager, part->address, part->bytes, part->length / PAGE);
+  return TRUE;
+}
+
 gboolean
 mirror_pager_arm(MirrorPager *pager, const MirrorLayout *layout, const MirrorDelta *delta, GError **error)
 {
-  g_autoptr(GArray) new = mirror_ranges_new();
-  guint64 at = 0;
-  pager->window = PAGER_WINDOW_MIN;
-  pager->expected = 0;
-  if (mirror_pager_fd(pager) < 0)
-    return TRUE;
-  for (guint i = 0; i < delta->runs->len; i++) {
-    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
-    const guint8 *bytes = delta->data->data + at;
-    guint64 end = run->address + run->length;
-    at += mirror_run_bytes(run);
-    if (run->kind <= MIRROR_RUN_CHANGES || !may_be_far(layout, run->address, end))
-      continue;
-    mirror_ranges_add(new, run->address, end);
-    mirror_pager_forget(pager, run->address, end);
-    if (run->kind == MIRROR_RUN_HELD)
-      hold(pager, run->address, bytes, run->length);
-    else
-      mirror_ranges_add(pager->far, run->address, end);
-    if (run->kind == MIRROR_RUN_KNOWN)
-      name(pager, run->address, bytes, run->length / PAGE);
-  }
-  return arm_far(pager, layout, new, error);
+  g_autoptr(GArray) armed = mirror_ranges_new();
+  pager_walk_begin(pager);
+  return each_part(pager, layout, delta, TRUE, arm_part, armed, error) &&
+         arm_far(pager, layout, armed, error);
 }
 
 /* ---- afterwards ---- */
