@@ -6,6 +6,7 @@
 #include "base/error.h"
 
 #define HANDSHAKE_MESSAGE_MAX 8192
+#define TICKET_SECONDS        3600 /* after that the keys are proved again */
 
 /* One version, one group, one signature; the first cipher that the client has, too. */
 #define PRIORITY                                                                                             \
@@ -20,7 +21,18 @@ struct LinkTls {
   gnutls_priority_t priority;
   IdentityPublic peer;
   gboolean any;
+  gnutls_datum_t sealing; /* the accepting end's key for tickets; made at first use */
+  gnutls_datum_t kept;    /* the dialling end's last session with a ticket */
 };
+
+static void
+wipe(gnutls_datum_t *secret)
+{
+  if (secret->data)
+    gnutls_memset(secret->data, 0, secret->size);
+  gnutls_free(secret->data);
+  *secret = (gnutls_datum_t){NULL, 0};
+}
 
 gboolean
 link_tls_peer(gnutls_session_t session, IdentityPublic *peer)
@@ -111,20 +123,37 @@ link_tls_free(LinkTls *tls)
     gnutls_certificate_free_credentials(tls->credentials);
   if (tls->priority)
     gnutls_priority_deinit(tls->priority);
+  wipe(&tls->sealing);
+  wipe(&tls->kept);
   g_free(tls);
+}
+
+static int
+open_server(LinkTls *tls, gnutls_session_t session)
+{
+  int result = 0;
+  gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
+  if (tls->any)
+    return 0;
+  if (!tls->sealing.data)
+    result = gnutls_session_ticket_key_generate(&tls->sealing);
+  gnutls_db_set_cache_expiration(session, TICKET_SECONDS);
+  return result < 0 ? result : gnutls_session_ticket_enable_server(session, &tls->sealing);
 }
 
 gnutls_session_t
 link_tls_open(LinkTls *tls, gboolean server, GError **error)
 {
   gnutls_session_t session = NULL;
-  guint flags =
-      GNUTLS_NONBLOCK | GNUTLS_ENABLE_RAWPK | GNUTLS_NO_TICKETS | (server ? GNUTLS_SERVER : GNUTLS_CLIENT);
+  guint flags = GNUTLS_NONBLOCK | GNUTLS_ENABLE_RAWPK | GNUTLS_NO_AUTO_SEND_TICKET |
+                (tls->any ? GNUTLS_NO_TICKETS : 0) | (server ? GNUTLS_SERVER : GNUTLS_CLIENT);
   int result = gnutls_init(&session, flags);
   if (result >= 0)
     result = gnutls_priority_set(session, tls->priority);
   if (result >= 0)
     result = gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, tls->credentials);
+  if (result >= 0 && server)
+    result = open_server(tls, session);
   if (result < 0) {
     if (session)
       gnutls_deinit(session);
@@ -134,7 +163,32 @@ link_tls_open(LinkTls *tls, gboolean server, GError **error)
   }
   gnutls_session_set_ptr(session, tls);
   gnutls_handshake_set_max_packet_length(session, HANDSHAKE_MESSAGE_MAX);
-  if (server)
-    gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
+  /* What is kept may have expired: that is no failure, but a full handshake. */
+  if (!server && tls->kept.data)
+    gnutls_session_set_data(session, tls->kept.data, tls->kept.size);
   return session;
+}
+
+gboolean
+link_tls_give_ticket(gnutls_session_t session, GError **error)
+{
+  const LinkTls *tls = gnutls_session_get_ptr(session);
+  if (tls->any || gnutls_session_is_resumed(session))
+    return TRUE;
+  int result = gnutls_session_ticket_send(session, 1, 0);
+  return result >= 0 || doppel_error_set(error, DOPPEL_ERROR_GONE, "cannot give the device a ticket: %s",
+                                         gnutls_strerror(result));
+}
+
+void
+link_tls_keep(gnutls_session_t session)
+{
+  LinkTls *tls = gnutls_session_get_ptr(session);
+  gnutls_datum_t data = {NULL, 0};
+  /* Without one GnuTLS would wait for it. */
+  if (!(gnutls_session_get_flags(session) & GNUTLS_SFLAGS_SESSION_TICKET) ||
+      gnutls_session_get_data2(session, &data) < 0)
+    return;
+  wipe(&tls->kept);
+  tls->kept = data;
 }
