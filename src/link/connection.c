@@ -15,12 +15,29 @@
 #define DIRECT_MIN (16u << 10)  /* a local read of so much goes past the buffer */
 #define LOCAL_ROOM (1 << 20)    /* socket buffer of a local link */
 
+/* Over MPTCP, BBR never hears that it is the program that sends little, and takes a path to be as slow as
+ * small messages are: docs/decisions/0011-no-bbr-over-mptcp.md. Where nothing else is allowed it stays. */
+static void
+leave_bbr(int fd)
+{
+  static const char *const others[] = {"cubic", "reno"};
+  char name[16] = "";
+  socklen_t length = sizeof name - 1;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length) < 0 || !g_str_has_prefix(name, "bbr"))
+    return;
+  for (gsize i = 0; i < G_N_ELEMENTS(others); i++)
+    if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, others[i], strlen(others[i])) == 0)
+      return;
+}
+
 int
 link_stream_socket(int family, gboolean multipath)
 {
   int fd = -1;
   if (multipath)
     fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_MPTCP);
+  if (fd >= 0)
+    leave_bbr(fd);
   /* Without MPTCP in the kernel, or with it switched off: each has its own errno. */
   if (fd < 0)
     fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

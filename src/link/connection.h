@@ -87,5 +87,5 @@ gsize link_connection_backlog(const LinkConnection *connection);
 short link_connection_events(const LinkConnection *connection);
 
 /* A socket for streams to or from `family`, MPTCP where asked for and possible; close-on-exec, non-blocking.
- * -1 with errno. */
+ * What a listener accepts has its congestion control. -1 with errno. */
 int link_stream_socket(int family, gboolean multipath);

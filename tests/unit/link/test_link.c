@@ -1,11 +1,16 @@
 /* A link that nothing happens to: messages, keys, counters, ends. */
+#include <arpa/inet.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/io.h"
+#include "link/connection.h"
 #include "world.h"
 
 static const gsize lengths[] = {
@@ -302,6 +307,58 @@ test_back_pressure(void)
   g_assert_cmpuint(total, ==, 3 * (gsize)LINK_UNSENT_MAX / 2);
 }
 
+static char *
+congestion_of(int fd)
+{
+  char name[16] = "";
+  socklen_t length = sizeof name - 1;
+  g_assert_cmpint(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length), ==, 0);
+  return g_strdup(name);
+}
+
+static gboolean
+may_leave_bbr(void)
+{
+  g_auto(Fd) fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5) == 0 ||
+         setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4) == 0;
+}
+
+/* BBR is left over MPTCP, at both ends; all else is as the machine has it. */
+static void
+test_congestion(void)
+{
+  g_auto(Fd) any = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  g_auto(Fd) plain = link_stream_socket(AF_INET, FALSE);
+  g_auto(Fd) listener = link_stream_socket(AF_INET, TRUE);
+  g_auto(Fd) dialled = link_stream_socket(AF_INET, TRUE);
+  g_autofree char *usual = congestion_of(any), *of_plain = congestion_of(plain);
+  g_assert_cmpstr(of_plain, ==, usual);
+  int protocol = 0;
+  socklen_t length = sizeof protocol;
+  g_assert_cmpint(getsockopt(listener, SOL_SOCKET, SO_PROTOCOL, &protocol, &length), ==, 0);
+  if (protocol != IPPROTO_MPTCP) {
+    g_test_skip("this kernel makes no MPTCP sockets");
+    return;
+  }
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  length = sizeof address;
+  g_assert_cmpint(bind(listener, (struct sockaddr *)&address, length), ==, 0);
+  g_assert_cmpint(listen(listener, 1), ==, 0);
+  g_assert_cmpint(getsockname(listener, (struct sockaddr *)&address, &length), ==, 0);
+  connect(dialled, (struct sockaddr *)&address, length);
+  g_assert_cmpint(poll(&(struct pollfd){listener, POLLIN, 0}, 1, 1000), ==, 1);
+  g_auto(Fd) accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+  const int ends[] = {dialled, accepted};
+  for (gsize i = 0; i < G_N_ELEMENTS(ends); i++) {
+    g_autofree char *name = congestion_of(ends[i]);
+    if (g_str_has_prefix(usual, "bbr") && may_leave_bbr())
+      g_assert_false(g_str_has_prefix(name, "bbr"));
+    else
+      g_assert_cmpstr(name, ==, usual);
+  }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -319,5 +376,6 @@ main(int argc, char **argv)
   g_test_add_func("/link/bulk", test_bulk);
   g_test_add_func("/link/local", test_local);
   g_test_add_func("/link/back-pressure", test_back_pressure);
+  g_test_add_func("/link/congestion", test_congestion);
   return g_test_run();
 }
