@@ -36,14 +36,14 @@ _doppel()
             # What follows the program is the program's.
             for ((i = 2; i < COMP_CWORD; i++)); do
                 case ${COMP_WORDS[i]} in
-                    -f | --function | -o | --output | -p | --place | -c | --clone | --keep | --resume-timeout | --track) ((i++)) ;;
+                    -f | --function | -o | --output | -p | --place | -c | --clone | --keep | --resume-timeout | --track | --without) ((i++)) ;;
                     -- | -*) ;;
                     *) declare -F _command_offset >/dev/null && _command_offset "$i"; return ;;
                 esac
             done
             if [[ $current == -* ]]; then
                 [[ $verb == trace ]] && output='-o --output'
-                COMPREPLY=($(compgen -W "${output-} -f --function --whole --place --clone --stats --explain --keep --resume-timeout --track --check --help" -- "$current"))
+                COMPREPLY=($(compgen -W "${output-} -f --function --whole --place --clone --stats --explain --keep --resume-timeout --track --without --check --help" -- "$current"))
             else
                 COMPREPLY=($(compgen -c -f -- "$current"))
             fi

@@ -28,6 +28,7 @@ complete -c doppel -n '__fish_seen_subcommand_from run trace' -l stats -d 'Stati
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -l explain -d 'Say why something runs on the device'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -l resume-timeout -x -d 'Seconds that a link may take to come back'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -l track -x -a 'auto pagemap soft-dirty hash' -d 'How changed memory is found'
+complete -c doppel -n '__fish_seen_subcommand_from run trace' -l without -x -a 'pull push known changes' -d 'Switch off ways to send less'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -l keep -x -d 'How long a connection stays ready afterwards'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -a '(__fish_complete_subcommand --fcs-skip=2)'
 
