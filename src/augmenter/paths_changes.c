@@ -86,10 +86,12 @@ paths_send_changes(Paths *paths, gboolean *changed, GError **error)
       !mirror_layout_renew(paths->augmenter->process, &twin->layout, error))
     return FALSE;
   suspects_note_layout(paths, twin->layout);
-  /* Who makes no system call writes to no file, but through a mapping. */
+  /* Who makes no system call writes to no file, but through a mapping. Copies that were made for what is open
+   * are no changes; they are looked at once, so that they do not count as such ever after. */
   gboolean silent = paths->augmenter->how != DOPPEL__ENGINE__HOW__EXITED && twin->still == MIRROR_SILENT;
-  if ((silent || !paths->dirty) && !g_hash_table_size(paths->shared))
+  if (((silent && !paths->opened) || !paths->dirty) && !g_hash_table_size(paths->shared))
     return TRUE;
+  paths->opened = FALSE;
   for (guint i = 0; i < paths->layers->len; i++)
     if (!send_layer(paths, paths->layers->pdata[i], changed, error))
       return FALSE;

@@ -174,6 +174,7 @@ paths_prepare_delta(Paths *paths, const MirrorDelta *delta, GError **error)
       return FALSE;
   if (!prepare_directory(paths, delta, error))
     return FALSE;
+  paths->opened |= paths->dirty;
   paths->prepared = !paths->dirty && !g_hash_table_size(paths->shared);
   return TRUE;
 }

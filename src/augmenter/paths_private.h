@@ -68,6 +68,8 @@ struct Paths {
   gboolean worn;     /* see paths_are_worn() */
   gboolean prepared; /* what is mapped and open was found right, and has stayed so */
   gboolean dirty;    /* the block may have changed files */
+  gboolean opened;   /* the Augmenter has opened files for writing, for which the overlay makes copies, since
+                        the   last capture of changes */
   guint32 uid;       /* of the program */
   GArray *groups;    /* guint32: all of its groups */
   GPtrArray *notes;

@@ -483,6 +483,49 @@ numbers_after(void)
   check("back home", is_same("first", &first) && is_same("second", &second) && is_same_open(kept, &first));
 }
 
+/* A file is open for writing while a block only computes; the program writes to it afterwards, and removes
+ * another. */
+static unsigned long computed;
+
+static void
+silent_before(void)
+{
+  put("written", "from the device");
+  put("removed", "from the device");
+  kept = open("written", O_RDWR);
+}
+
+static void
+silent_inside(int round)
+{
+  if (round == 0) {
+    computed = churn(3, 20000);
+    return;
+  }
+  show("written");
+  show("removed");
+  put("removed", "made again");
+}
+
+static void
+silent_drive(int rounds)
+{
+  for (int round = 0; round < rounds; round++) {
+    char text[64];
+    block(round);
+    int length = snprintf(text, sizeof text, "written on the device after round %d, %lx", round, computed);
+    check("write", pwrite(kept, text, length, 0) == length);
+    unlink("removed");
+  }
+}
+
+static void
+silent_after(void)
+{
+  show("written");
+  show("removed");
+}
+
 const Case cases[] = {{"change", change_before, change_inside, change_after, NULL},
                       {"offset", offset_before, offset_inside, offset_after, NULL},
                       {"open-inside", NULL, open_inside, open_after, NULL},
@@ -499,4 +542,5 @@ const Case cases[] = {{"change", change_before, change_inside, change_after, NUL
                       {"errors", NULL, errors_inside, NULL, NULL},
                       {"devices", NULL, devices_inside, NULL, NULL},
                       {"numbers", numbers_before, numbers_inside, numbers_after, NULL},
+                      {"silent", silent_before, silent_inside, silent_after, silent_drive},
                       {NULL}};
