@@ -299,7 +299,8 @@ send_end(Augmenter *augmenter, GArray *pending, gboolean file_changes, GError **
   g_autoptr(GArray) untouched = mirror_pager_untouched(augmenter->twin->pager);
   g_autofree Doppel__Engine__PageRange *ranges = g_new(Doppel__Engine__PageRange, untouched->len + 1);
   g_autofree Doppel__Engine__PageRange **range_list = g_new(Doppel__Engine__PageRange *, untouched->len + 1);
-  end.n_untouched = mirror_ranges_message(untouched, ranges, range_list);
+  gsize count = mirror_ranges_message(untouched, ranges, range_list);
+  end.n_untouched = MIN(count, MIRROR_RANGES_MAX); /* what is not told teaches nothing */
   end.untouched = range_list;
   gboolean sent = ENGINE_SEND(augmenter->link, BLOCK_END, block_end, &end, error);
   g_array_set_size(augmenter->reserved, 0);

@@ -9,7 +9,6 @@ enum { PIECE_BYTES = 1 << 20, PAGE = 4096 };
 #define SECTION_BYTES_MAX (256u << 20) /* of all */
 #define SECTIONS_MAX      (3u << 16)
 #define RUNS_MAX          (1u << 22)
-#define RANGES_MAX        (1u << 16)
 
 MirrorDelta *
 mirror_delta_new(void)
@@ -51,13 +50,16 @@ mirror_ranges_message(const MirrorRanges *ranges, Doppel__Engine__PageRange *mes
 gboolean
 mirror_ranges_receive(MirrorRanges *ranges, gsize count, Doppel__Engine__PageRange **list, GError **error)
 {
-  if (count > RANGES_MAX)
+  guint64 last = 0;
+  if (count > MIRROR_RANGES_MAX)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "too many ranges of pages");
   for (gsize i = 0; i < count; i++) {
+    /* In their order: to sort them would be the other side's way to keep this one busy. */
     if (list[i]->page == 0 || list[i]->pages == 0 || list[i]->page >= 1ull << 45 ||
-        list[i]->pages >= 1ull << 45)
+        list[i]->pages >= 1ull << 45 || list[i]->page < last)
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a range of pages that cannot be");
-    mirror_ranges_add(ranges, list[i]->page * PAGE, (list[i]->page + list[i]->pages) * PAGE);
+    last = list[i]->page + list[i]->pages;
+    mirror_ranges_add(ranges, list[i]->page * PAGE, last * PAGE);
   }
   return TRUE;
 }

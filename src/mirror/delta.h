@@ -36,10 +36,11 @@ mirror_run_bytes(const MirrorRun *run)
   }
 }
 
+#define MIRROR_RANGES_MAX (1u << 16) /* in one message */
 /* Ranges as messages, for which `messages` and `list` have room for all of them; how many. */
 gsize mirror_ranges_message(const MirrorRanges *ranges, Doppel__Engine__PageRange *messages,
                             Doppel__Engine__PageRange **list);
-/* Takes ranges that came from the other side (hostile). */
+/* Takes ranges that came from the other side (hostile), which are in ascending order. */
 gboolean mirror_ranges_receive(MirrorRanges *ranges, gsize count, Doppel__Engine__PageRange **list,
                                GError **error);
 
