@@ -1,9 +1,9 @@
-/* The least that a block can cost where primary and mirror are traced processes with a heap of 64 MiB: what
- * no engine of this kind can leave out, and nothing else. The first process stops at a hardware breakpoint;
- * its tracer reads its registers, asks for the written pages, reads one and sends bytes over TLS; the other
- * side writes a page and registers into a second process, lets it run to its breakpoint, reads its registers,
- * asks for its written pages and answers; the first process gets its registers and goes on. Nobody looks at
- * descriptors, mappings, signals or files, nothing is packed, and no byte has a meaning.
+/* The least that a block can cost where primary and mirror are traced processes with a heap of 64 MiB, or of
+ * MIB: what no engine of this kind can leave out, and nothing else. The first process stops at a hardware
+ * breakpoint; its tracer reads its registers, asks for the written pages, reads one and sends bytes over TLS;
+ * the other side writes a page and registers into a second process, lets it run to its breakpoint, reads its
+ * registers, asks for its written pages and answers; the first process gets its registers and goes on. Nobody
+ * looks at descriptors, mappings, signals or files, nothing is packed, and no byte has a meaning.
  *
  * block_floor ROUNDS THERE:BACK: prints each block's nanoseconds, as the first process sees them. */
 #include <errno.h>
@@ -24,7 +24,7 @@
 #include "base/clock.h"
 #include "mirror/arch/arch.h"
 
-enum { HEAP_BYTES = 64 << 20, PAGE = 4096, ROUNDS_MAX = 1 << 20 };
+enum { PAGE = 4096, ROUNDS_MAX = 1 << 20, MIB_MAX = 16384 };
 
 /* As in src/mirror/tracker.c: the headers of older kernels lack it. */
 typedef struct {
@@ -44,6 +44,7 @@ typedef struct {
 } Traced;
 
 static guint8 *heap; /* at the same place in both processes, not in their tracers */
+static gsize heap_bytes = 64 << 20;
 static gint64 *took; /* shared: by the first process, for its tracer */
 static int rounds;
 static gsize there, back;
@@ -72,8 +73,8 @@ be_traced(gboolean first)
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   int uffd = syscall(SYS_userfaultfd, O_CLOEXEC | USER_MODE_ONLY);
   struct uffdio_api api = {.api = UFFD_API, .features = WP_UNPOPULATED | WP_ASYNC};
-  struct uffdio_register area = {.range = {(guintptr)heap, HEAP_BYTES}, .mode = UFFDIO_REGISTER_MODE_WP};
-  for (gsize at = 0; at < HEAP_BYTES; at += PAGE)
+  struct uffdio_register area = {.range = {(guintptr)heap, heap_bytes}, .mode = UFFDIO_REGISTER_MODE_WP};
+  for (gsize at = 0; at < heap_bytes; at += PAGE)
     heap[at] = 1;
   need(uffd >= 0 && ioctl(uffd, UFFDIO_API, &api) == 0 && ioctl(uffd, UFFDIO_REGISTER, &area) == 0,
        "tracking writes");
@@ -119,7 +120,7 @@ written(const Traced *traced)
   Scan scan = {.size = sizeof scan,
                .flags = SCAN_CHECK_WPASYNC,
                .start = (guintptr)heap,
-               .end = (guintptr)heap + HEAP_BYTES,
+               .end = (guintptr)heap + heap_bytes,
                .vec = (guintptr)regions,
                .vec_len = G_N_ELEMENTS(regions),
                .category_mask = IS_WRITTEN,
@@ -152,7 +153,7 @@ start(gboolean first)
   Scan all = {.size = sizeof all,
               .flags = SCAN_WP_MATCHING,
               .start = (guintptr)heap,
-              .end = (guintptr)heap + HEAP_BYTES,
+              .end = (guintptr)heap + heap_bytes,
               .category_mask = IS_WRITTEN,
               .return_mask = IS_WRITTEN};
   need(ioctl(traced.pagemap, SCAN_IOCTL, &all) >= 0, "PAGEMAP_SCAN");
@@ -214,25 +215,27 @@ static gboolean
 take_arguments(int argc, char **argv)
 {
   char *end;
-  if (argc != 3)
+  if (argc != 3 && argc != 4)
     return FALSE;
+  int mib = argc == 4 ? atoi(argv[3]) : 64;
+  heap_bytes = (gsize)mib << 20;
   rounds = atoi(argv[1]);
   there = g_ascii_strtoull(argv[2], &end, 10);
   back = *end == ':' ? g_ascii_strtoull(end + 1, &end, 10) : 0;
-  return !*end && rounds > 0 && rounds <= ROUNDS_MAX && there && there <= BARE_TLS_LARGEST && back &&
-         back <= BARE_TLS_LARGEST;
+  return !*end && mib >= 4 && mib <= MIB_MAX && rounds > 0 && rounds <= ROUNDS_MAX && there &&
+         there <= BARE_TLS_LARGEST && back && back <= BARE_TLS_LARGEST;
 }
 
 int
 main(int argc, char **argv)
 {
   if (!take_arguments(argc, argv)) {
-    g_printerr("usage: block_floor ROUNDS THERE:BACK (bytes)\n");
+    g_printerr("usage: block_floor ROUNDS THERE:BACK [MIB] (bytes there and back; of the heap)\n");
     return 2;
   }
   IdentityKey *keys[] = {identity_key_generate(), identity_key_generate()};
   struct sockaddr_in address;
-  heap = shared(NULL, HEAP_BYTES, MAP_PRIVATE);
+  heap = shared(NULL, heap_bytes, MAP_PRIVATE);
   took = shared(NULL, (rounds + 1) * sizeof *took, MAP_SHARED);
   int listener = bare_tls_listen(&address);
   pid_t clone = fork();
