@@ -152,9 +152,9 @@ class Pair:
             raise RuntimeError(f"{shlex.join(map(str, words))}: status {process.returncode}: {errors.strip()}")
         return out
 
-    def run(self, function, words, without=""):
+    def run(self, function, words, without="", more=()):
         """One off-loaded run. A call that did not run in the clone is an error: it would be no measurement."""
-        switches = [f"--without={without}"] if without else []
+        switches = [*([f"--without={without}"] if without else []), *more]
         carried, begun = link_bytes(self.options.build), time.monotonic()
         out = self.program([self.device.doppel, "run", *RUN_OPTIONS, *switches, f"--stats={self.stats}", "-f", function, "--",
                             *words])

@@ -43,7 +43,7 @@ _doppel()
             done
             if [[ $current == -* ]]; then
                 [[ $verb == trace ]] && output='-o --output'
-                COMPREPLY=($(compgen -W "${output-} -f --function --whole --place --clone --stats --explain --keep --resume-timeout --track --without --check --help" -- "$current"))
+                COMPREPLY=($(compgen -W "${output-} -f --function --whole --place --clone --stats --explain --keep --resume-timeout --track --without --lazy-return --check --help" -- "$current"))
             else
                 COMPREPLY=($(compgen -c -f -- "$current"))
             fi

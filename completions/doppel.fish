@@ -29,6 +29,7 @@ complete -c doppel -n '__fish_seen_subcommand_from run trace' -l explain -d 'Say
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -l resume-timeout -x -d 'Seconds that a link may take to come back'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -l track -x -a 'auto pagemap soft-dirty hash' -d 'How changed memory is found'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -l without -x -a 'pull push known changes' -d 'Switch off ways to send less'
+complete -c doppel -n '__fish_seen_subcommand_from run trace' -l lazy-return -d 'Leave memory in the clone until it is touched'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -l keep -x -d 'How long a connection stays ready afterwards'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -a '(__fish_complete_subcommand --fcs-skip=2)'
 

@@ -149,6 +149,8 @@ augmenter_message(Augmenter *augmenter, const EngineMessage *message, GError **e
     return augmenter_block_settle(augmenter, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_THREADS:
     return on_threads(augmenter, message->threads, error);
+  case DOPPEL__ENGINE__MESSAGE__KIND_PULL:
+    return stay_pull(augmenter, message->pull, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_COMMIT:
     return augmenter_commit(augmenter, error);
   case DOPPEL__ENGINE__MESSAGE__KIND_DROP:
@@ -217,6 +219,12 @@ augmenter_wait_message(Augmenter *augmenter, GError **error)
                                    message->kind_case == DOPPEL__ENGINE__MESSAGE__KIND_DROP);
     if (augmenter->over)
       doppel_error_set(&bad, DOPPEL_ERROR_GONE, "the device has ended the session");
+    /* The device waits for the answer, and answers nobody meanwhile. */
+    if (message && !bad && message->kind_case == DOPPEL__ENGINE__MESSAGE__KIND_PULL) {
+      if (!stay_pull(augmenter, message->pull, error))
+        return NULL;
+      continue;
+    }
     if (message && !bad)
       return g_steal_pointer(&message);
     if (bad || dead) {
@@ -286,6 +294,7 @@ clear(Augmenter *augmenter)
   paths_free(augmenter->paths);
   if (augmenter->twin)
     mirror_pager_free(augmenter->twin->pager);
+  stay_end(augmenter);
   mirror_twin_free(augmenter->twin);
   mirror_process_free(augmenter->process);
   sandbox_free(augmenter->sandbox);

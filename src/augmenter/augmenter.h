@@ -60,9 +60,12 @@ typedef struct Augmenter {
   int listener; /* seccomp notifications */
   int device;   /* on /dev/userfaultfd; -1: none */
   guint64 next_pull;
-  PageStore *store; /* NULL: none */
-  int children;     /* signalfd for SIGCHLD */
-  guint32 uid, gid; /* of the program */
+  MirrorRanges *fetched; /* pages that stayed behind once and were missed; NULL: none may stay */
+  guint64 may_stay;      /* pages, of the capture to come */
+  GHashTable *pointed;   /* guint64: numbers of pages that the program surely touches next; NULL: as above */
+  PageStore *store;      /* NULL: none */
+  int children;          /* signalfd for SIGCHLD */
+  guint32 uid, gid;      /* of the program */
   MirrorPhase phase;
   gboolean uncommitted; /* a block was sent home, and the device has not said yet that it took it */
   gboolean noticed;     /* in this block: a system call was notified, a signal came, or a thread */
@@ -174,6 +177,15 @@ gboolean augmenter_memory_write(Augmenter *augmenter, pid_t tid, guint64 address
 gboolean demand_before_call(Augmenter *augmenter, const HeldCall *held, GError **error);
 /* A thread ends: the kernel writes to its memory when nobody can wait any more. */
 gboolean demand_before_exit(Augmenter *augmenter, pid_t tid, GError **error);
+
+/* ---- stay.c: pages that stay behind (mirror/kept.h) ---- */
+void stay_begin(Augmenter *augmenter); /* this session may leave some */
+void stay_end(Augmenter *augmenter);
+void stay_before_capture(Augmenter *augmenter);
+/* The device goes on from the last block. */
+void stay_settle(Augmenter *augmenter);
+/* The device asks for some (hostile). */
+gboolean stay_pull(Augmenter *augmenter, const Doppel__Engine__Pull *pull, GError **error);
 
 /* ---- answer.c: answering seccomp ---- */
 void augmenter_continue(Augmenter *augmenter, HeldCall *call);

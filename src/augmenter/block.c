@@ -87,6 +87,7 @@ augmenter_block_begin(Augmenter *augmenter, const Doppel__Engine__Block *block, 
   /* The device goes on from the last block: it has taken it. */
   if (augmenter->uncommitted && !augmenter_commit(augmenter, error))
     return FALSE;
+  stay_settle(augmenter);
   if (!paths_stale(augmenter->paths, block->n_stale, block->stale, error) ||
       !paths_prepare_delta(augmenter->paths, augmenter->incoming, error) ||
       !mirror_twin_apply(augmenter->twin, augmenter->incoming, &begun, error))
@@ -208,6 +209,7 @@ send_memory(Augmenter *augmenter, GError **error)
       (!(files = mirror_files_read_mirror(augmenter->process, error)) ||
        !mirror_files_fetch(augmenter->process, files, error)))
     return FALSE;
+  stay_before_capture(augmenter);
   g_autoptr(MirrorDelta) delta = mirror_twin_capture(augmenter->twin, files, error);
   if (delta && augmenter->twin->children)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "a child process outlives the block");

@@ -245,6 +245,8 @@ augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start,
   augmenter->next_child_id = MAX(augmenter->sandbox->pid_max / 4 * 3, 300);
   augmenter->check = start->check;
   augmenter->twin->whole_pages = (start->without & WITHOUT_CHANGES) != 0;
+  if (start->lazy_return)
+    stay_begin(augmenter);
   augmenter->phase = MIRROR_READY;
   return TRUE;
 }

@@ -58,6 +58,10 @@ parse_words(const RunVerb *verb, int *argc, char ***argv, RunOptions *options, G
        "How changed memory is found: auto, pagemap, soft-dirty, hash", "WAY"},
       {"without", 0, 0, G_OPTION_ARG_STRING, &said.without,
        "Switch off ways to send less: pull, push, known, changes (to see what each is worth)", "LIST"},
+      {"lazy-return", 0, 0, G_OPTION_ARG_NONE, &options->lazy_return,
+       "Leave memory that a block wrote in the clone until the program touches it (the clone has to stay "
+       "reachable)",
+       NULL},
       {"check", 0, 0, G_OPTION_ARG_NONE, &options->check,
        "Compare both twins after each block (slow; for tests)", NULL},
       {NULL}};

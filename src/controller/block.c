@@ -212,7 +212,9 @@ work_messages(Controller *controller, GError **error)
 {
   while (!controller->end && !pins_output_active(controller)) {
     GError *bad = NULL;
-    EngineMessage *message = engine_take(controller->link, &bad);
+    EngineMessage *message = g_queue_pop_head(controller->postponed);
+    if (!message)
+      message = engine_take(controller->link, &bad);
     if (!message) {
       if (bad)
         g_propagate_error(error, bad);
@@ -287,11 +289,12 @@ deadline_passed(const Controller *controller)
 static gboolean
 turn(Controller *controller, GError **error)
 {
-  struct pollfd fds[8] = {{.fd = controller->signals, .events = POLLIN}};
+  struct pollfd fds[8] = {{.fd = controller->signals, .events = POLLIN},
+                          {.fd = home_fd(controller), .events = POLLIN}};
   int timeout = -1;
-  guint count = 1;
+  guint count = 2;
   if (controller->link)
-    count += link_prepare(controller->link, fds + 1, &timeout);
+    count += link_prepare(controller->link, fds + count, &timeout);
   gboolean awake = controller->block_thread && !controller->block_thread->in_call && !controller->end;
   if (awake)
     timeout = timeout < 0 ? SLEEP_AFTER_MS : MIN(timeout, SLEEP_AFTER_MS);
@@ -300,6 +303,8 @@ turn(Controller *controller, GError **error)
   int ready = poll(fds, count, timeout);
   if (ready < 0 && errno != EINTR)
     return doppel_error_errno(error, "waiting");
+  if (fds[1].revents && !home_serve(controller, error))
+    home_lost(controller, *error);
   if (signals_own(controller) && !work_primary(controller, error))
     return FALSE;
   if (controller->failure)
@@ -456,14 +461,16 @@ reintegrate(Controller *controller, GError **error)
   if (end->how == DOPPEL__ENGINE__HOW__EXITED)
     return exit_primary(controller, end->status, error);
   g_autoptr(GError) why = NULL;
+  controller->block_taken = controller->block;
   if (!mirror_twin_apply(controller->twin, controller->incoming, &begun, &why)) {
     if (begun || end->file_changes)
       cannot_go_on(controller, why);
+    controller->block_taken--;
     g_propagate_error(error, g_steal_pointer(&why));
     return FALSE;
   }
   adopt_threads(controller);
-  if (!twins_equal(controller, &why))
+  if (!home_secure(controller, &why) || !twins_equal(controller, &why))
     cannot_go_on(controller, why);
   pins_end(controller);
   if (!take_signals(controller, &why))
@@ -512,6 +519,7 @@ give_up(Controller *controller, Function *function, const GError *error)
   }
   pages_cancel(controller);
   timeline_block(controller, function ? function->text : NULL, error->message);
+  home_bring(controller);
   session_close(controller);
   if (++controller->sessions_failed >= 3 && !controller->why_no_session)
     controller->why_no_session =
@@ -546,6 +554,7 @@ note_result(Controller *controller, Function *function)
             end->reason ? end->reason : "");
   if (!function)
     return;
+  controller->left_by = function;
   note_split(controller, function);
   stats_block(controller, function, took);
   timeline_block(controller, function->text, NULL);
@@ -594,8 +603,10 @@ controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
   if (done) {
     note_result(controller, function);
     pinlog_forget(controller->log);
-    if (controller->end->block_end->worn)
+    if (controller->end->block_end->worn) {
+      home_bring(controller);
       session_close(controller);
+    }
   } else {
     give_up(controller, function, error);
   }

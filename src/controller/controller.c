@@ -129,11 +129,12 @@ on_new_thread(Controller *controller, const MirrorStop *stop, GError **error)
 static gboolean
 on_exec(Controller *controller, GError **error)
 {
+  home_forget(controller);
   session_close(controller);
   controller->timing = (LocalTiming){0};
   controller->rerunning = FALSE;
   if (!mirror_process_renew(controller->process, controller->proc_fd, error) ||
-      !controller_prepare_image(controller, error))
+      !controller_prepare_image(controller, error) || !home_image(controller, -1, error))
     return FALSE;
   char path[4096];
   ssize_t length = readlinkat(controller->process->directory, "exe", path, sizeof path - 1);
@@ -195,7 +196,9 @@ answer_clone(Controller *controller, GError **error)
 {
   for (;;) {
     GError *bad = NULL;
-    g_autoptr(EngineMessage) message = engine_take(controller->link, &bad);
+    g_autoptr(EngineMessage) message = g_queue_pop_head(controller->postponed);
+    if (!message)
+      message = engine_take(controller->link, &bad);
     if (bad)
       g_propagate_error(error, bad);
     if (!message)
@@ -212,22 +215,27 @@ work_link(Controller *controller)
   gboolean alive = link_work(controller->link, &why);
   if (answer_clone(controller, why ? NULL : &why) && alive)
     return;
-  explain(controller, "the session with the clone has ended: %s", why ? why->message : "it makes no sense");
+  const char *reason = why ? why->message : "it makes no sense";
+  explain(controller, "the session with the clone has ended: %s", reason);
+  home_cut(controller, reason);
   session_close(controller);
 }
 
 static gboolean
 turn(Controller *controller, GError **error)
 {
-  struct pollfd fds[4] = {{.fd = controller->signals, .events = POLLIN}};
+  struct pollfd fds[2 + LINK_POLL_MAX] = {{.fd = controller->signals, .events = POLLIN},
+                                          {.fd = home_fd(controller), .events = POLLIN}};
   int timeout = -1;
-  guint count = 1;
+  guint count = 2;
   if (controller->link)
-    count += link_prepare(controller->link, fds + 1, &timeout);
+    count += link_prepare(controller->link, fds + count, &timeout);
   if (poll(fds, count, timeout) < 0 && errno != EINTR)
     return doppel_error_errno(error, "waiting");
   if (controller->link)
     work_link(controller);
+  if (fds[1].revents && !home_serve(controller, error))
+    home_lost(controller, *error);
   if (!signals_own(controller))
     return TRUE;
   while (!controller->exited) {
@@ -237,6 +245,7 @@ turn(Controller *controller, GError **error)
       return TRUE;
     if (tid == controller->augmenter) {
       controller->augmenter = 0;
+      home_cut(controller, "the local clone has ended");
       session_close(controller);
     } else if (!rerun_child_stop(controller, tid, status) &&
                !controller_stop(controller, tid, status, error)) {
@@ -312,7 +321,9 @@ find_program(Controller *controller, GError **error)
 static void
 clear(Controller *controller)
 {
+  home_forget(controller);
   session_close(controller);
+  g_queue_free(controller->postponed);
   for (guint i = 0; i < controller->functions->len; i++)
     pages_save(controller, controller->functions->pdata[i]);
   g_array_unref(controller->lent);
@@ -396,6 +407,7 @@ controller_run(const RunOptions *options, GError **error)
       .lent = mirror_ranges_new(),
       .pins = g_hash_table_new_full(NULL, NULL, NULL, g_free),
       .tasks = g_ptr_array_new(),
+      .postponed = g_queue_new(),
       .signals_sent = g_array_new(FALSE, FALSE, sizeof(ForwardedSignal)),
       .log = pinlog_new(),
       .proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC),

@@ -112,6 +112,11 @@ typedef struct Controller {
   pid_t augmenter; /* the local clone's process */
   gboolean started;
   MirrorTwin *twin;
+  MirrorLate *late;    /* pages that stay behind in the clone; NULL: none may */
+  guint64 block_taken; /* the program has the results of the session's blocks up to this one */
+  Function *left_by;   /* who is charged for what comes home between blocks; NULL: nobody */
+  guint64 next_pull;
+  GQueue *postponed;  /* EngineMessage that came while pages were waited for */
   DeviceFiles *files; /* NULL: no session */
   guint sessions_failed;
   gboolean kept, greeted; /* this session came from a keeper; the clone has answered in it */
@@ -222,6 +227,23 @@ void pages_cancel(Controller *controller);
 void pages_save(Controller *controller, Function *function); /* what was learned, for later runs */
 gboolean pages_pull(Controller *controller, const Doppel__Engine__Pull *pull, GError **error);
 
+/* ---- home.c: pages that stayed behind, and come when the program touches them ---- */
+int home_device(const Controller *controller); /* for the program to have at its exec; -1: none */
+/* At an exec stop, the scratch made. `device`: the same, in the program, where it is closed. */
+gboolean home_image(Controller *controller, int device, GError **error);
+void home_forget(Controller *controller);                     /* the program has become another, or is gone */
+gboolean home_attach(Controller *controller, GError **error); /* a session: its twin is there */
+void home_detach(Controller *controller);
+int home_fd(const Controller *controller);
+gboolean home_serve(Controller *controller, GError **error);
+/* Before a session ends that could go on: all comes home. Does not return where it cannot. */
+void home_bring(Controller *controller);
+/* After a block: what the kernel will touch when nobody can wait any more. */
+gboolean home_secure(Controller *controller, GError **error);
+/* The session has ended. Does not return where something stayed behind. */
+void home_cut(Controller *controller, const char *why);
+G_NORETURN void home_lost(Controller *controller, const GError *error);
+
 /* ---- signals.c ---- */
 gboolean signals_forward(Controller *controller, MirrorThread *thread, GError **error);
 void signals_requeue(Controller *controller, guint from);
@@ -245,6 +267,8 @@ void split_json(GString *json,
 void stats_write(Controller *controller);
 /* A block whose result counts took so long and so much. */
 void stats_block(Controller *controller, Function *function, gint64 took_ns);
+/* Pages came home between two blocks; what the link and the meter said before that. */
+void stats_came_home(Controller *controller, const LinkCounters *since, const Traffic *before);
 void explain(Controller *controller, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* ---- controller.c ---- */

@@ -52,13 +52,15 @@ environment(Controller *controller)
 
 G_NORETURN
 static void
-become_program(Controller *controller, int gate, int report, char **variables)
+become_program(Controller *controller, int gate, int report, int device, char **variables)
 {
   char go;
   struct sigaction standard = {.sa_handler = SIG_DFL};
   sigaction(SIGPIPE, &standard, NULL);
   sigprocmask(SIG_SETMASK, &controller->former_mask, NULL);
   personality(ADDR_NO_RANDOMIZE);
+  if (device >= 0)
+    fcntl(device, F_SETFD, 0);
   if (read(gate, &go, 1) == 1)
     execve(controller->program, controller->options->argv, variables);
   int saved = errno;
@@ -94,11 +96,12 @@ controller_launch(Controller *controller, GError **error)
   if (pipe2(gate, O_CLOEXEC) < 0 || pipe2(report, O_CLOEXEC) < 0)
     return doppel_error_errno(error, "making a pipe");
   g_auto(GStrv) variables = environment(controller);
+  g_auto(Fd) device = home_device(controller);
   controller->pid = fork();
   if (controller->pid < 0)
     return doppel_error_errno(error, "starting a process");
   if (controller->pid == 0)
-    become_program(controller, gate[0], report[1], variables);
+    become_program(controller, gate[0], report[1], device, variables);
   close(gate[0]);
   close(report[1]);
   g_auto(Fd) gate_end = gate[1];
@@ -113,7 +116,8 @@ controller_launch(Controller *controller, GError **error)
   if (write(gate_end, "x", 1) != 1 || !wait_for_exec(controller, report_end, error))
     return error && *error ? FALSE : doppel_error_errno(error, "starting the program");
   controller->process = mirror_process_new(controller->pid, controller->proc_fd, error);
-  return controller->process && controller_prepare_image(controller, error);
+  return controller->process && controller_prepare_image(controller, error) &&
+         home_image(controller, device, error);
 }
 
 /* The vDSO differs between kernels: a process that moves between them must never have heard of it. glibc then

@@ -21,14 +21,15 @@ typedef struct {
   char **functions; /* FUNCTION texts, NULL-terminated; NULL: none */
   gboolean whole;   /* the whole program in the clone, from its start */
   RunPlace place;
-  const char *clone; /* "local" or a paired clone's name; NULL: local */
-  const char *stats; /* NULL: none; "-": a table to stderr; else a file that gets JSON */
-  const char *trace; /* NULL: none; else a file that gets a timeline (controller/trace.h) */
-  gboolean explain;  /* say to stderr why something ran where it did */
-  gboolean check;    /* compare digests of both twins after each block */
-  guint32 without;   /* RunWithout */
-  MirrorTrack track; /* dirty-page backend */
-  int resume_ms;     /* how long a broken link may take to come back before the device goes on alone */
+  const char *clone;    /* "local" or a paired clone's name; NULL: local */
+  const char *stats;    /* NULL: none; "-": a table to stderr; else a file that gets JSON */
+  const char *trace;    /* NULL: none; else a file that gets a timeline (controller/trace.h) */
+  gboolean explain;     /* say to stderr why something ran where it did */
+  gboolean check;       /* compare digests of both twins after each block */
+  guint32 without;      /* RunWithout */
+  gboolean lazy_return; /* what the program may not touch stays in the clone until it does */
+  MirrorTrack track;    /* dirty-page backend */
+  int resume_ms;        /* how long a broken link may take to come back before the device goes on alone */
   int keep_s;  /* how long a connection to a paired clone is kept ready for the next run; 0: not at all */
   char **argv; /* the program and its arguments */
 } RunOptions;

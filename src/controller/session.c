@@ -364,6 +364,8 @@ send_start(Controller *controller, GError **error)
   start.track = (char *)mirror_track_name(controller->options->track);
   start.whole = controller->options->whole;
   start.check = controller->options->check;
+  start.has_lazy_return = TRUE;
+  start.lazy_return = controller->late != NULL;
   start.has_without = TRUE;
   start.without = controller->options->without;
   start.signals_ignored = status_field(process, "\nSigIgn:", 16);
@@ -391,6 +393,8 @@ session_start(Controller *controller, GError **error)
   if (!controller->twin)
     return FALSE;
   controller->twin->counts = controller_counts;
+  if (!home_attach(controller, error))
+    return FALSE;
   if (!is_local(controller))
     pages_open(controller);
   controller->twin->whole_pages = (controller->options->without & RUN_WITHOUT_CHANGES) != 0;
@@ -446,5 +450,6 @@ session_close(Controller *controller)
     controller->augmenter = 0;
   }
   controller->started = FALSE;
+  home_detach(controller);
   g_clear_pointer(&controller->twin, mirror_twin_free);
 }

@@ -39,6 +39,23 @@ stats_block(Controller *controller, Function *function, gint64 took_ns)
   controller->block_records++;
 }
 
+void
+stats_came_home(Controller *controller, const LinkCounters *since, const Traffic *before)
+{
+  const LinkCounters *counters = link_counters(controller->link);
+  Function *function = controller->left_by;
+  Traffic traffic = controller->meter.now;
+  if (!function || controller->phase != BLOCK_NONE)
+    return;
+  for (TrafficKind kind = 0; kind < TRAFFIC_KINDS; kind++)
+    for (TrafficWay way = 0; way < TRAFFIC_WAYS; way++)
+      traffic.bytes[kind][way] -= before->bytes[kind][way];
+  traffic.round_trips -= before->round_trips;
+  traffic_add(&function->traffic, &traffic);
+  function->bytes_out += counters->bytes_sent - since->bytes_sent;
+  function->bytes_in += counters->bytes_received - since->bytes_received;
+}
+
 /* ---- JSON ---- */
 
 static void

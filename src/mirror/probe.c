@@ -51,6 +51,12 @@ static const Row rows[PROBE_COUNT] = {
                                   "all pages that changed come before the block begins",
                                   ROOT_OR_SYSCTL("vm.unprivileged_userfaultfd to 1"),
                                   probe_userfaultfd_kernel},
+    [PROBE_USERFAULTFD_EVENTS] =
+        {"userfaultfd-events", "leave memory in the clone until the program touches it (--lazy-return)",
+         "all that a block wrote comes home with its result",
+         ROOT_OR_SYSCTL("vm.unprivileged_userfaultfd to 1") ", or let this user open "
+                                                            "/dev/userfaultfd; " OLD_KERNEL("6.7"),
+         probe_userfaultfd_events},
     [PROBE_WRITE_PROTECT] = {"write-protect-async", "track written pages without stopping the program",
                              "soft-dirty bits, or else hashes of the pages", OLD_KERNEL("6.7"),
                              probe_write_protect},

@@ -17,6 +17,7 @@ typedef enum {
   PROBE_PAGEMAP_SCAN,
   PROBE_USERFAULTFD,        /* any, for faults in user mode at least */
   PROBE_USERFAULTFD_KERNEL, /* also for faults inside system calls */
+  PROBE_USERFAULTFD_EVENTS, /* that, and it tells of forks and changed mappings, while pages are tracked */
   PROBE_WRITE_PROTECT,      /* userfaultfd's WP_ASYNC and WP_UNPOPULATED with PAGEMAP_SCAN */
   PROBE_SOFT_DIRTY,
   PROBE_PROCMAP_QUERY,

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -121,6 +123,42 @@ probe_userfaultfd_kernel(ProbeNote *note)
 {
   g_auto(Fd) fd = open_userfaultfd(TRUE);
   return fd >= 0 && offers_api(fd, 0);
+}
+
+static void *
+let_go(void *memory)
+{
+  madvise(memory, getpagesize(), MADV_DONTNEED);
+  return NULL;
+}
+
+/* Another thread lets a page go, and is held until that was told. */
+gboolean
+probe_userfaultfd_events(ProbeNote *note)
+{
+  enum { PATIENCE_MS = 1000 };
+  gsize page = getpagesize();
+  guint8 *memory = map_pages(2);
+  g_auto(Fd) fd = open_userfaultfd(TRUE);
+  if (fd < 0 || !memory)
+    return FALSE;
+  if (!offers_api(fd, WP_ASYNC | WP_UNPOPULATED | UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
+                          UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP)) {
+    probe_note(note, "userfaultfd does not offer its events together with WP_ASYNC and WP_UNPOPULATED");
+    return FALSE;
+  }
+  struct uffdio_register all = {.range = {(gsize)memory, 2 * page},
+                                .mode = UFFDIO_REGISTER_MODE_WP | UFFDIO_REGISTER_MODE_MISSING};
+  struct pollfd wait = {.fd = fd, .events = POLLIN};
+  struct uffd_msg event = {0};
+  pthread_t thread;
+  if (ioctl(fd, UFFDIO_REGISTER, &all) != 0 || pthread_create(&thread, NULL, let_go, memory) != 0)
+    return FALSE;
+  if (poll(&wait, 1, PATIENCE_MS) == 1 && read(fd, &event, sizeof event) == sizeof event &&
+      event.event == UFFD_EVENT_REMOVE && event.arg.remove.start == (gsize)memory)
+    return pthread_join(thread, NULL) == 0;
+  probe_note(note, "it does not tell that memory was let go");
+  return FALSE;
 }
 
 /* Pages 0 and 1 are there, 2 and 3 were never touched; after protecting all, 1 and 3 are written. */

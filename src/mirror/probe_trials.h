@@ -33,6 +33,7 @@ gboolean probe_breakpoint(ProbeNote *note);
 gboolean probe_pagemap_scan(ProbeNote *note);
 gboolean probe_userfaultfd(ProbeNote *note);
 gboolean probe_userfaultfd_kernel(ProbeNote *note);
+gboolean probe_userfaultfd_events(ProbeNote *note);
 gboolean probe_write_protect(ProbeNote *note);
 gboolean probe_soft_dirty(ProbeNote *note);
 gboolean probe_procmap_query(ProbeNote *note);

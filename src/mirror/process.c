@@ -365,13 +365,22 @@ mirror_thread_wait(MirrorThread *thread, int *status)
 {
   MirrorProcess *process = thread->process;
   gboolean leader = thread == mirror_thread_leader(process);
-  for (;;) {
-    pid_t got = waitpid(thread->tid, status, __WALL | (leader ? WNOHANG : 0));
+  for (guint turn = 0;; turn++) {
+    pid_t got = waitpid(thread->tid, status, __WALL | (leader || process->tells ? WNOHANG : 0));
     if (got > 0 || (got < 0 && errno != EINTR))
       return got;
     siginfo_t any = {0};
-    if (leader && waitid(P_ALL, 0, &any, WEXITED | WSTOPPED | WNOWAIT | __WALL) == 0 &&
-        any.si_pid != thread->tid && is_zombie(process))
+    if (process->tells) {
+      if (!process->serve(process->fill_user, NULL))
+        return -1;
+      if (turn < 50)
+        sched_yield();
+      else
+        g_usleep(MIN(turn, 1000));
+      if (turn >= 50 && leader && is_zombie(process))
+        reap_others(process);
+    } else if (leader && waitid(P_ALL, 0, &any, WEXITED | WSTOPPED | WNOWAIT | __WALL) == 0 &&
+               any.si_pid != thread->tid && is_zombie(process))
       reap_others(process);
   }
 }

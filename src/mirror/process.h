@@ -58,6 +58,7 @@ struct MirrorProcess {
   gboolean (*fill)(guint64 address, gsize length, void *user, GError **error);
   gboolean (*serve)(void *user, GError **error);
   void *fill_user;
+  gboolean tells; /* calls that are made for a thread may wait until serve() has been told of them (late.h) */
   MirrorBreakpoint breakpoints[MIRROR_BREAKPOINTS_MAX];
   guint breakpoint_count;
 };

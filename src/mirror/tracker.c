@@ -472,6 +472,37 @@ pagemap_forget(MirrorTracker *tracker, const GArray *runs, GError **error)
   return TRUE;
 }
 
+/* What leaves the hands of one userfaultfd loses its marks. Only the other one's are busy. */
+static gboolean
+hand_over(MirrorTracker *tracker, int from, int to, guint64 start, guint64 end, guint64 mode, GError **error)
+{
+  struct uffdio_register registration = {.range = {start, end - start}, .mode = mode};
+  struct pm_scan_abi protect = {.size = sizeof protect,
+                                .flags = SCAN_WP_MATCHING | SCAN_CHECK_WPASYNC,
+                                .start = start,
+                                .end = end,
+                                .category_mask = IS_WRITTEN,
+                                .return_mask = IS_WRITTEN};
+  gboolean has = ioctl(to, UFFDIO_REGISTER, &registration) == 0;
+  return ((has || (errno == EBUSY && ioctl(from, UFFDIO_UNREGISTER, &registration.range) == 0 &&
+                   ioctl(to, UFFDIO_REGISTER, &registration) == 0)) &&
+          ioctl(tracker->process->pagemap, SCAN_IOCTL, &protect) >= 0) ||
+         doppel_error_errno(error, "handing over the memory at 0x%" G_GINT64_MODIFIER "x", start);
+}
+
+gboolean
+mirror_tracker_lend(MirrorTracker *tracker, int to, guint64 start, guint64 end, GError **error)
+{
+  return hand_over(tracker, tracker->uffd, to, start, end,
+                   UFFDIO_REGISTER_MODE_WP | UFFDIO_REGISTER_MODE_MISSING, error);
+}
+
+gboolean
+mirror_tracker_take_back(MirrorTracker *tracker, int from, guint64 start, guint64 end, GError **error)
+{
+  return hand_over(tracker, from, tracker->uffd, start, end, UFFDIO_REGISTER_MODE_WP, error);
+}
+
 /* ---- soft-dirty and hash: both walk /proc/PID/pagemap ---- */
 
 static gboolean

@@ -65,6 +65,13 @@ void mirror_tracker_set_missing(MirrorTracker *tracker, const MirrorRanges *miss
 void mirror_tracker_on_replaced(MirrorTracker *tracker,
                                 void (*replaced)(guint64 start, guint64 end, void *user), void *user);
 
+/* Another userfaultfd of the process, with the same features, gets an area (the whole of it) that nothing was
+ * written to since the last call below, and tracking goes on there as before. It gives it back in the same
+ * way. PAGEMAP alone. */
+gboolean mirror_tracker_lend(MirrorTracker *tracker, int to, guint64 start, guint64 end, GError **error);
+gboolean mirror_tracker_take_back(MirrorTracker *tracker, int from, guint64 start, guint64 end,
+                                  GError **error);
+
 /* Appends to `runs` (MirrorRun, by address) all pages of `layout`, which must be the process's present one,
  * that changed since the last call, and begins anew. A mapping that was not there at the last call, or was
  * replaced, is changed as a whole. The process must be stopped. `runs` NULL: only begins anew (the twins have

@@ -129,7 +129,9 @@ capture_memory(MirrorTwin *twin, MirrorDelta *delta, GError **error)
     return FALSE;
   /* A mapping that a block made and left is only a file of the replica to the other side. */
   return (!twin->primary || refuse_foreign(twin->layout, error)) &&
+         (!twin->late || mirror_late_before_capture(twin->late, twin->layout, error)) &&
          mirror_tracker_changed(twin->tracker, twin->layout, delta->runs, error) &&
+         (!twin->late || mirror_late_after_capture(twin->late, twin->layout, error)) &&
          (forget_let_go(twin, delta), mirror_withhold(twin, delta), read_runs(twin->process, delta, error));
 }
 
@@ -154,6 +156,8 @@ forget_unmapped(MirrorTwin *twin)
       mirror_ranges_remove(twin->withheld, at, end);
       if (twin->pager)
         mirror_pager_forget(twin->pager, at, end);
+      if (twin->kept)
+        mirror_kept_take_along(twin->kept, at, end);
     }
     at = mapping ? mapping->end : end;
   }
@@ -183,6 +187,9 @@ mirror_twin_capture(MirrorTwin *twin, const MirrorFiles *files, GError **error)
     forget_unmapped(twin);
   if (twin->primary)
     mirror_withheld_note(twin, delta);
+  else if (twin->kept &&
+           (!mirror_kept_note(twin, delta, error) || !mirror_process_stands(twin->process, error)))
+    return g_hash_table_unref(now), NULL;
   g_clear_pointer(&twin->agreed, g_hash_table_unref);
   twin->agreed = now;
   return g_steal_pointer(&delta);
@@ -361,7 +368,7 @@ runs_sane(const MirrorTwin *twin, const MirrorDelta *delta, GError **error)
     const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
     if (overlaps(run->address, run->address + run->length, scratch, scratch + MIRROR_SCRATCH_SIZE))
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "memory that is not the program's");
-    if (!twin->pager && run->kind > MIRROR_RUN_CHANGES)
+    if (!twin->pager && run->kind > MIRROR_RUN_CHANGES && !(twin->late && run->kind == MIRROR_RUN_FAR))
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
                               "memory that is to be asked for, where nobody can");
     if (mirror_run_bytes(run) > delta->data->len - bytes ||
@@ -491,6 +498,8 @@ write_changes(MirrorTwin *twin, const MirrorRun *run, const guint8 *changes, GEr
 static gboolean
 write_run(MirrorTwin *twin, const MirrorRun *run, const guint8 *bytes, gboolean note, GError **error)
 {
+  if (twin->late && run->kind != MIRROR_RUN_CHANGES)
+    mirror_late_forget(twin->late, run->address, run->address + run->length);
   switch (run->kind) {
   case MIRROR_RUN_CHANGES:
     return write_changes(twin, run, bytes, error);
@@ -717,10 +726,10 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
   agree(twin, delta);
   if (plan.layout)
     forget_unmapped(twin);
-  if (twin->primary)
-    mirror_withheld_note(twin, delta);
+  mirror_withheld_superseded(twin, delta);
   /* Pages that cannot come later come now, and are no change of the process's own. */
-  if (twin->pager && !mirror_pager_put_now(twin->pager, twin->layout, delta, error))
+  if ((twin->pager && !mirror_pager_put_now(twin->pager, twin->layout, delta, error)) ||
+      (twin->late && !mirror_late_put_now(twin->late, twin->layout, delta, error)))
     return FALSE;
   /* Both sides are equal now: what was written to make them so is no change. The process has stood still
    * since its last capture, which began tracking anew: where no mapping changed, the delta's own pages are
@@ -728,5 +737,6 @@ mirror_twin_apply(MirrorTwin *twin, const MirrorDelta *delta, gboolean *begun, G
   gboolean begun_anew = plan.layout || former_unknown
                             ? mirror_tracker_changed(twin->tracker, twin->layout, NULL, error)
                             : mirror_tracker_forget(twin->tracker, twin->layout, delta->runs, error);
-  return begun_anew && (!twin->pager || mirror_pager_arm(twin->pager, twin->layout, delta, error));
+  return begun_anew && (!twin->pager || mirror_pager_arm(twin->pager, twin->layout, delta, error)) &&
+         (!twin->late || mirror_late_arm(twin->late, twin->layout, delta, error));
 }

@@ -4,6 +4,8 @@
 
 #include "mirror/copies.h"
 #include "mirror/delta.h"
+#include "mirror/kept.h"
+#include "mirror/late.h"
 #include "mirror/pager.h"
 
 /* What a mirror may have done since the twins agreed, as far as its owner knows. */
@@ -13,10 +15,10 @@ typedef enum {
   MIRROR_SILENT, /* and it made no other either: see mirror_state_read_silent() */
 } MirrorStillness;
 
-/* What becomes of a changed page of the primary. */
+/* What becomes of a changed page. */
 typedef enum {
   MIRROR_SEND,
-  MIRROR_LEND, /* send it, and hear whether it was touched */
+  MIRROR_LEND, /* primary: send it, and hear whether it was touched */
   MIRROR_KEEP, /* until it is asked for */
 } MirrorChoice;
 
@@ -38,7 +40,9 @@ typedef struct {
   void *next_user;
   MirrorPager
       *pager; /* mirror, the owner's: pages that come when they are touched; NULL: all come with a delta */
-  /* Primary, the owner's: NULL: every page is sent. */
+  MirrorLate *late; /* primary, the owner's: pages that stay behind in the clone; NULL: all come home */
+  MirrorKept *kept; /* mirror, the owner's: the same, where they are; NULL: none stays */
+  /* The owner's: NULL: every page is sent. */
   MirrorChoice (*choose)(guint64 address, void *user);
   void *choose_user;
   struct PageIndex *index; /* primary, the owner's: what the mirror's machine keeps; NULL: nothing is known */

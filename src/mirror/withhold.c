@@ -91,6 +91,43 @@ mirror_withheld_note(MirrorTwin *twin, const MirrorDelta *delta)
   }
 }
 
+static gboolean
+leave(MirrorTwin *twin, const MirrorRun *run, GError **error)
+{
+  guint8 page[PAGE];
+  for (guint64 at = 0; at < run->length; at += PAGE) {
+    if (!mirror_memory_read_present(twin->process, run->address + at, page, PAGE, error))
+      return FALSE;
+    mirror_kept_leave(twin->kept, run->address + at, page);
+  }
+  return TRUE;
+}
+
+gboolean
+mirror_kept_note(MirrorTwin *twin, const MirrorDelta *delta, GError **error)
+{
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    if (run->kind != MIRROR_RUN_FAR)
+      mirror_kept_take_along(twin->kept, run->address, run->address + run->length);
+    else if (!leave(twin, run, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+void
+mirror_withheld_superseded(MirrorTwin *twin, const MirrorDelta *delta)
+{
+  for (guint i = 0; i < delta->runs->len; i++) {
+    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
+    if (twin->withheld->len)
+      mirror_ranges_remove(twin->withheld, run->address, run->address + run->length);
+    if (twin->kept)
+      mirror_kept_drop(twin->kept, run->address, run->address + run->length);
+  }
+}
+
 /* Pages of zeros travel as holes. */
 static void
 append_contents(MirrorTwin *twin, MirrorDelta *answer, guint64 address, const guint8 *bytes, guint64 length)
