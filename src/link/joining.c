@@ -80,7 +80,7 @@ say_welcome(Link *link, LinkConnection *connection, Doppel__Wire__LinkWelcome__R
   Doppel__Wire__LinkWelcome welcome = DOPPEL__WIRE__LINK_WELCOME__INIT;
   /* In front of the welcome, so that the device has it when it takes that. */
   if (refusal == DOPPEL__WIRE__LINK_WELCOME__REFUSAL__NONE && link->options.resume_ms > 0 &&
-      !link_tls_give_ticket(connection->tls, error))
+      connection->tls && !link_tls_give_ticket(connection->tls, error))
     return FALSE;
   welcome.version = VERSION;
   welcome.refusal = refusal;
@@ -136,7 +136,8 @@ take_welcome(Link *link, LinkConnection *connection, const Doppel__Wire__LinkWel
   if (!fits)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
                             "the peer claims to have messages that were not sent");
-  link_tls_keep(connection->tls);
+  if (connection->tls)
+    link_tls_keep(connection->tls);
   come_up(link, connection, now);
   return TRUE;
 }

@@ -144,8 +144,8 @@ mirror_delta_send(const MirrorDelta *delta, MirrorPieceSend send, void *user, GE
     piece.run = (Doppel__Engine__Run **)runs->pdata;
     piece.last = run == delta->runs->len;
     piece.has_data = data_done > data_at;
-    piece.data.data = delta->data->data + data_at;
-    piece.data.len = data_done - data_at;
+    if (piece.has_data)
+      piece.data = (ProtobufCBinaryData){data_done - data_at, delta->data->data + data_at};
     if (!send(&piece, user, error))
       return FALSE;
     if (piece.last)
