@@ -17,12 +17,42 @@ _doppel_clones()
     doppel clones 2>/dev/null | awk 'NR > 1 { print $1 }'
 }
 
+_doppel_jobs()
+{
+    doppel jobs 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
+_doppel_generations()
+{
+    doppel snapshots 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
+_doppel_directories()
+{
+    doppel name directory 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
+_doppel_checkpoints()
+{
+    doppel checkpoints 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
+_doppel_inbox()
+{
+    doppel inbox 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
+_doppel_shares()
+{
+    doppel shares 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
 _doppel()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} i output
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep unpair help version' -- "$current"))
+        COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get forward gateway unpair name demo help version' -- "$current"))
         return
     fi
     case $verb in
@@ -31,33 +61,94 @@ _doppel()
                 -f | --function) COMPREPLY=($(compgen -W "$(_doppel_functions "$current")" -- "$current")); return ;;
                 -p | --place) COMPREPLY=($(compgen -W 'auto device clone' -- "$current")); return ;;
                 -o | --output) COMPREPLY=($(compgen -f -- "$current")); return ;;
+                --track) COMPREPLY=($(compgen -W 'auto pagemap soft-dirty hash' -- "$current")); return ;;
+                --without)
+                    # A list: what is complete of it stays.
+                    [[ $current == *,* ]] && output=${current%,*},
+                    COMPREPLY=($(compgen -P "${output-}" -W 'pull push known changes' -- "${current##*,}"))
+                    return
+                    ;;
+                --limit)
+                    [[ $current == *,* ]] && output=${current%,*},
+                    COMPREPLY=($(compgen -P "${output-}" -W 'memory= cpu= processes= time= output= changes=' -- "${current##*,}"))
+                    return
+                    ;;
                 -c | --clone) COMPREPLY=($(compgen -W "$(_doppel_clones)" -- "$current")); return ;;
             esac
             # What follows the program is the program's.
             for ((i = 2; i < COMP_CWORD; i++)); do
                 case ${COMP_WORDS[i]} in
-                    -f | --function | -o | --output | -p | --place | -c | --clone | --keep | --resume-timeout | --track | --without) ((i++)) ;;
+                    -f | --function | -o | --output | -p | --place | -c | --clone | --keep | --limit | --on | --checkpoint | --checkpoint-rate | --resume-timeout | --track | --without) ((i++)) ;;
                     -- | -*) ;;
                     *) declare -F _command_offset >/dev/null && _command_offset "$i"; return ;;
                 esac
             done
             if [[ $current == -* ]]; then
-                [[ $verb == trace ]] && output='-o --output'
-                COMPREPLY=($(compgen -W "${output-} -f --function --whole --place --clone --stats --explain --keep --resume-timeout --track --without --lazy-return --check --help" -- "$current"))
+                [[ $verb == trace ]] && output='-o --output' || output='-b --background --foreground --on --limit --no-sync --checkpoint --checkpoint-rate --keep-checkpoints'
+                COMPREPLY=($(compgen -W "${output-} -f --function -w --whole -p --place -c --clone -s --stats -e --explain --keep --resume-timeout --track --without --lazy-return --check --help" -- "$current"))
             else
                 COMPREPLY=($(compgen -c -f -- "$current"))
             fi
             ;;
         symbols)
             if [[ $current == -* ]]; then
-                COMPREPLY=($(compgen -W '--lib --all --json --help' -- "$current"))
+                COMPREPLY=($(compgen -W '-l --lib -a --all --json --help' -- "$current"))
             elif ((COMP_CWORD == 2)) || [[ $previous == -* ]]; then
                 COMPREPLY=($(compgen -c -f -- "$current"))
             fi
             ;;
         doctor) COMPREPLY=($(compgen -W '--json --help' -- "$current")) ;;
-        pair) COMPREPLY=($(compgen -W '--name --help' -- "$current")) ;;
+        pair)
+            [[ $previous == --recovery ]] && output=$(_doppel_clones | tail -n +2)
+            COMPREPLY=($(compgen -W "${output-} -n --name --recovery --help" -- "$current"))
+            ;;
         clones) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2) --json --address --help" -- "$current")) ;;
+        send)
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '-w --wait --json --help' -- "$current"))
+            elif ((COMP_CWORD > 2)); then
+                COMPREPLY=($(compgen -f -- "$current"))
+            fi
+            ;;
+        outbox) COMPREPLY=($(compgen -W 'cancel --json --help' -- "$current")) ;;
+        inbox)
+            [[ $previous == --to ]] && { COMPREPLY=($(compgen -d -- "$current")); return; }
+            COMPREPLY=($(compgen -W "get rm $(_doppel_inbox) --to --rm --json --help" -- "$current"))
+            ;;
+        share)
+            case $previous in
+                -c | --clone) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current")); return ;;
+                -n | --name | -x | --exclude) return ;;
+            esac
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '-n --name -x --exclude --hidden -c --clone --help' -- "$current"))
+            else
+                COMPREPLY=($(compgen -d -- "$current"))
+            fi
+            ;;
+        unshare) COMPREPLY=($(compgen -W "$(_doppel_shares) -a --all --help" -- "$current")) ;;
+        shares) COMPREPLY=($(compgen -W '--json --help' -- "$current")) ;;
+        search)
+            [[ $previous == --on || $previous == -l || $previous == --limit || $previous == -w || $previous == --wait ]] && return
+            COMPREPLY=($(compgen -W '--on -l --limit -w --wait --json --help' -- "$current"))
+            ;;
+        get)
+            [[ $previous == -o || $previous == --to ]] && { COMPREPLY=($(compgen -f -- "$current")); return; }
+            COMPREPLY=($(compgen -W '-o --to -f --force --help' -- "$current"))
+            ;;
+        whois) COMPREPLY=($(compgen -W '--proof --cached --json --help' -- "$current")) ;;
+        peers) COMPREPLY=($(compgen -W '--list --count --directories --json --help' -- "$current")) ;;
+        allow | deny) COMPREPLY=($(compgen -W '--forget --json --help' -- "$current")) ;;
+        contacts) COMPREPLY=($(compgen -W 'add forget --json --help' -- "$current")) ;;
+        group) COMPREPLY=($(compgen -W 'list create delete add remove send sent --json --no-wait --help' -- "$current")) ;;
+        forward) COMPREPLY=($(compgen -W '--accept --to --background --list --json --help' -- "$current")) ;;
+        gateway)
+            if [[ $previous == -c || $previous == --clone ]]; then
+                COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current"))
+            else
+                COMPREPLY=($(compgen -W '--idle -c --clone --background --help' -- "$current"))
+            fi
+            ;;
         keep)
             if [[ $current == -* ]]; then
                 COMPREPLY=($(compgen -W '--idle --stop --help' -- "$current"))
@@ -65,8 +156,92 @@ _doppel()
                 COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current"))
             fi
             ;;
+        jobs | logs | wait | kill)
+            if [[ $previous == -c || $previous == --clone ]]; then
+                COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current"))
+                return
+            fi
+            case $verb in
+                jobs) output=--json ;;
+                logs) output='-f --follow --stdout --stderr' ;;
+                wait) output=--adopt ;;
+                kill) output=--now ;;
+            esac
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W "${output-} -c --clone --help" -- "$current"))
+            elif [[ $verb != jobs ]]; then
+                COMPREPLY=($(compgen -W "$(_doppel_jobs)" -- "$current"))
+            fi
+            ;;
+        checkpoints | resume)
+            if [[ $previous == -c || $previous == --clone ]]; then
+                COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current"))
+            elif [[ $current == -* ]]; then
+                [[ $verb == resume ]] && output='--here --force --again' || output='--json --remove --force'
+                COMPREPLY=($(compgen -W "$output -c --clone --help" -- "$current"))
+            else
+                COMPREPLY=($(compgen -W "$(_doppel_checkpoints)" -- "$current"))
+            fi
+            ;;
+        sync)
+            case $previous in
+                -c | --clone) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current")); return ;;
+                --limit) return ;;
+                --root) COMPREPLY=($(compgen -d -- "$current")); return ;;
+            esac
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '-c --clone -n --dry-run --limit --root --walk --json --help' -- "$current"))
+            else
+                COMPREPLY=($(compgen -f -- "$current"))
+            fi
+            ;;
+        agent) COMPREPLY=($(compgen -W '--stop --help' -- "$current")) ;;
+        status) COMPREPLY=($(compgen -W '--json --help' -- "$current")) ;;
+        snapshots | diff)
+            case $previous in
+                -c | --clone) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current")); return ;;
+                --from | --to | --pin | --unpin) COMPREPLY=($(compgen -W "$(_doppel_generations)" -- "$current")); return ;;
+            esac
+            [[ $previous == --keep ]] && return
+            [[ $verb == diff ]] && output='--from --to' || output='--keep --pin --unpin'
+            if [[ $current == -* || $verb == snapshots ]]; then
+                COMPREPLY=($(compgen -W "${output-} -c --clone --json --help" -- "$current"))
+            else
+                COMPREPLY=($(compgen -f -- "$current"))
+            fi
+            ;;
+        restore)
+            case $previous in
+                -c | --clone) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current")); return ;;
+                -g | --generation) COMPREPLY=($(compgen -W "$(_doppel_generations)" -- "$current")); return ;;
+                --root) COMPREPLY=($(compgen -d -- "$current")); return ;;
+                --from | -n | --name) return ;;
+            esac
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '-o --output -f --force -c --clone --device --from --phrase-file --beside --replace -n --name -g --generation --root --onto --json --help' -- "$current"))
+            else
+                COMPREPLY=($(compgen -f -- "$current"))
+            fi
+            ;;
         unpair) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2) --forget --help" -- "$current")) ;;
-        help) COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep unpair' -- "$current")) ;;
+        name)
+            case $previous in
+                -c | --clone) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current")); return ;;
+                -d | --directory) COMPREPLY=($(compgen -W "$(_doppel_directories)" -- "$current")); return ;;
+                --phrase-file) COMPREPLY=($(compgen -f -- "$current")); return ;;
+                --expires) return ;;
+            esac
+            output='show claim renew succeed recover revoke directory'
+            [[ ${COMP_WORDS[2]} == directory ]] && ((COMP_CWORD == 3)) && output='list add remove'
+            [[ ${COMP_WORDS[2]} == directory && $previous == remove ]] && output=$(_doppel_directories)
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '-c --clone -d --directory --expires --phrase-file --lost --json --help' -- "$current"))
+            elif ((COMP_CWORD < 4)) || [[ $previous == remove ]]; then
+                COMPREPLY=($(compgen -W "$output" -- "$current"))
+            fi
+            ;;
+        demo) COMPREPLY=($(compgen -W 'c2c --keep --help' -- "$current")) ;;
+        help) COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get forward gateway unpair name demo' -- "$current")) ;;
     esac
 }
 

@@ -11,6 +11,7 @@
 #include "augmenter/paths.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/heap.h"
 #include "base/io.h"
 
 #define DELTA_BYTES_MAX (2ull << 30)
@@ -258,17 +259,19 @@ augmenter_postpone(Augmenter *augmenter, EngineMessage *message, GError **error)
 
 enum { POLL_CHILDREN, POLL_LISTENER, POLL_CONTROL, POLL_FAULTS, POLL_LINK, POLL_COUNT = POLL_LINK + 4 };
 
-static gboolean
-turn(Augmenter *augmenter, GError **error)
+gboolean
+augmenter_turn(Augmenter *augmenter, GError **error)
 {
   struct pollfd fds[POLL_COUNT] = {
-      {.fd = augmenter->children, .events = POLLIN},
+      {.fd = augmenter->process ? augmenter->children : -1, .events = POLLIN},
       {.fd = augmenter->process ? augmenter->listener : -1, .events = POLLIN},
       {.fd = augmenter->control, .events = POLLIN},
       {.fd = augmenter->twin ? mirror_pager_fd(augmenter->twin->pager) : -1, .events = POLLIN},
   };
   int timeout = -1;
   guint count = POLL_LINK + link_prepare(augmenter->link, fds + POLL_LINK, &timeout);
+  if (!g_queue_is_empty(augmenter->postponed)) /* no descriptor tells of these */
+    timeout = 0;
   if (augmenter_output_due(augmenter, &timeout) && !augmenter_output_flush(augmenter, error))
     return FALSE;
   if (poll(fds, count, timeout) < 0 && errno != EINTR)
@@ -282,10 +285,12 @@ turn(Augmenter *augmenter, GError **error)
       return FALSE;
     if (fds[POLL_LISTENER].revents & POLLIN && !augmenter_notified(augmenter, error))
       return FALSE;
+    if (fds[POLL_LISTENER].revents == POLLHUP) /* nobody is left who could call; it would wake us for ever */
+      io_close(&augmenter->listener);
     if (fds[POLL_CHILDREN].revents && !augmenter_reap(augmenter, error))
       return FALSE;
   }
-  return TRUE;
+  return augmenter_memory_came(augmenter, error);
 }
 
 static void
@@ -312,6 +317,7 @@ clear(Augmenter *augmenter)
   g_array_unref(augmenter->processors);
   g_array_unref(augmenter->reserved);
   g_free(augmenter->end_reason);
+  g_clear_error(&augmenter->missing);
   page_store_close(augmenter->store);
   io_close(&augmenter->listener);
   io_close(&augmenter->device);
@@ -345,12 +351,13 @@ augmenter_session(Link *link, const AugmenterSession *session)
       .sent_back = g_hash_table_new(NULL, NULL),
       .reserved = g_array_new(FALSE, FALSE, sizeof(pid_t)),
   };
+  heap_keep_freed();
   demand_open_store(&augmenter);
   g_autoptr(GError) error = NULL;
   /* What came with the handshake is there already: nothing would wake us for it. */
   gboolean going = drain_link(&augmenter, &error);
   while (going && !augmenter.over)
-    going = turn(&augmenter, &error);
+    going = augmenter_turn(&augmenter, &error);
   if (error && link_state(link) != LINK_DEAD)
     fail(&augmenter, error->message);
   clear(&augmenter);

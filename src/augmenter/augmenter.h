@@ -60,6 +60,7 @@ typedef struct Augmenter {
   int listener; /* seccomp notifications */
   int device;   /* on /dev/userfaultfd; -1: none */
   guint64 next_pull;
+  GError *missing;       /* why a page did not come, which somebody wanted to look into; NULL: all came */
   MirrorRanges *fetched; /* pages that stayed behind once and were missed; NULL: none may stay */
   guint64 may_stay;      /* pages, of the capture to come */
   GHashTable *pointed;   /* guint64: numbers of pages that the program surely touches next; NULL: as above */
@@ -121,6 +122,9 @@ augmenter_is_local(const Augmenter *augmenter)
 /* What the device sends (hostile), whenever it comes. FALSE ends the session; the error may be left to the
  * caller. */
 gboolean augmenter_message(Augmenter *augmenter, const EngineMessage *message, GError **error);
+/* One turn of the session's loop: waits until something happens, unless something has been put off, and sees
+ * to it. FALSE ends the session. */
+gboolean augmenter_turn(Augmenter *augmenter, GError **error);
 /* The next message, whatever else happens meanwhile. NULL with an error GONE where the device is. */
 EngineMessage *augmenter_wait_message(Augmenter *augmenter, GError **error);
 /* Keeps it for later (takes it). FALSE with HOSTILE for too many. */
@@ -132,7 +136,7 @@ gboolean augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Star
 
 gboolean augmenter_tell_started(Augmenter *augmenter, GError **error); /* augmenter.c */
 
-/* ---- route.c: what becomes of a system call ---- */
+/* ---- route.c, route_special.c, forward.c: what becomes of a system call ---- */
 gboolean augmenter_notified(Augmenter *augmenter, GError **error); /* reads and routes one notification */
 gboolean augmenter_route(Augmenter *augmenter, HeldCall *call, GError **error);
 void augmenter_forwarded(Augmenter *augmenter, const Doppel__Engine__Forwarded *message);
@@ -172,6 +176,8 @@ void demand_begin(Augmenter *augmenter);
 gboolean augmenter_memory_read(Augmenter *augmenter, pid_t tid, guint64 address, void *to, gsize length);
 gboolean augmenter_memory_write(Augmenter *augmenter, pid_t tid, guint64 address, const void *from,
                                 gsize length);
+/* FALSE where one of these two wanted a page that did not come. */
+gboolean augmenter_memory_came(Augmenter *augmenter, GError **error);
 /* What the kernel would do to missing pages in the call's course is wrong, or nobody could be told: they come
  * before. */
 gboolean demand_before_call(Augmenter *augmenter, const HeldCall *held, GError **error);

@@ -325,6 +325,8 @@ finish(Augmenter *augmenter, GError **error)
   g_autoptr(GArray) pending = g_array_new(FALSE, FALSE, sizeof(MirrorSignal));
   augmenter->captured_ns = augmenter->ended_ns;
   gboolean file_changes = FALSE;
+  if (!augmenter_memory_came(augmenter, error))
+    return FALSE;
   if (!mirror_process_freeze(augmenter->process, seen_while_freezing, augmenter, error))
     return FALSE;
   /* All stand: what was not born will not be. */

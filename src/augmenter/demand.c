@@ -84,18 +84,34 @@ demand_begin(Augmenter *augmenter)
 
 /* ---- for who looks into the mirror ---- */
 
+/* The program has no part in it when a page does not come, and is not told so as if the address were bad: who
+ * asks here goes on, and the session ends before anything more is sent. */
+static gboolean
+fill(Augmenter *augmenter, guint64 address, gsize length)
+{
+  return !augmenter->missing &&
+         mirror_pager_fill(augmenter->twin->pager, address, length, &augmenter->missing);
+}
+
 gboolean
 augmenter_memory_read(Augmenter *augmenter, pid_t tid, guint64 address, void *to, gsize length)
 {
-  return mirror_pager_fill(augmenter->twin->pager, address, length, NULL) &&
-         task_memory_read(tid, address, to, length);
+  return fill(augmenter, address, length) && task_memory_read(tid, address, to, length);
 }
 
 gboolean
 augmenter_memory_write(Augmenter *augmenter, pid_t tid, guint64 address, const void *from, gsize length)
 {
-  return mirror_pager_fill(augmenter->twin->pager, address, length, NULL) &&
-         task_memory_write(tid, address, from, length);
+  return fill(augmenter, address, length) && task_memory_write(tid, address, from, length);
+}
+
+gboolean
+augmenter_memory_came(Augmenter *augmenter, GError **error)
+{
+  if (!augmenter->missing)
+    return TRUE;
+  g_propagate_error(error, g_steal_pointer(&augmenter->missing));
+  return FALSE;
 }
 
 /* ---- calls that do something to pages ---- */

@@ -44,6 +44,10 @@ typedef struct {
  * there. */
 gboolean overlay_plan(Overlay *overlay, GError **error);
 
+/* Whether `path`, absolute in the clone, is where a sandbox has file systems of its own (/dev, /proc, /sys)
+ * and shows nothing of the clone's root. */
+gboolean overlay_is_own_place(const char *path);
+
 /* Where the tree is mounted before it becomes the root. */
 char *overlay_tree(const Overlay *overlay);
 

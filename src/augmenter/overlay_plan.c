@@ -20,6 +20,15 @@
 /* Directories of the tree that get file systems of the sandbox's own, like that of the sessions. */
 static const char *const own_places[] = {"/dev", "/proc", "/sys"};
 
+gboolean
+overlay_is_own_place(const char *path)
+{
+  for (gsize i = 0; i < G_N_ELEMENTS(own_places); i++)
+    if (strcmp(path, own_places[i]) == 0 || mountinfo_is_below(path, own_places[i]))
+      return TRUE;
+  return FALSE;
+}
+
 static void
 place_free(Place *place)
 {
@@ -52,10 +61,7 @@ is_own_place(const Overlay *overlay, const char *path)
   const char *name = overlay_inside(overlay, path);
   if (strcmp(path, overlay->tmp) == 0 || mountinfo_is_below(path, overlay->tmp))
     return TRUE;
-  for (gsize i = 0; i < G_N_ELEMENTS(own_places); i++)
-    if (strcmp(name, own_places[i]) == 0 || mountinfo_is_below(name, own_places[i]))
-      return TRUE;
-  return FALSE;
+  return overlay_is_own_place(name);
 }
 
 static void

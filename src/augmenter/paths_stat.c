@@ -80,6 +80,10 @@ links_of(const Paths *paths, const PathsPlace *place, const KnownPath *known)
 {
   const char *rest;
   const PathsLayer *layer = layer_of(paths, place->path, &rest);
+  /* A file's other names need not be in the clone, and none of them goes there. */
+  if (layer && known->facts.type == REPLICA_FILE && S_ISREG(place->own.st_mode) &&
+      !layer_touched(layer, rest))
+    return MAX(place->own.st_nlink, known->facts.nlink);
   if (!layer || known->facts.type != REPLICA_DIRECTORY)
     return place->own.st_nlink;
   if (!layer_touched(layer, rest))

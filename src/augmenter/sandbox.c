@@ -114,20 +114,30 @@ cross_over(Sandbox *sandbox, const SandboxSpec *spec, gboolean privileged, GErro
   return userns_unshare_others(&others, sandbox->notes, error);
 }
 
+/* Hides a directory of the machine's, where it is in the clone's root. */
 static gboolean
-furnish(Sandbox *sandbox, const char *root, gboolean sealed, GError **error)
+cover(Sandbox *sandbox, const char *tree, const char *root, const char *path, GError **error)
+{
+  if (strcmp(root, "/") != 0)
+    path = mountinfo_is_below(path, root) ? path + strlen(root) : NULL;
+  if (path && !rootfs_cover(tree, path, error))
+    return FALSE;
+  if (path)
+    g_ptr_array_add(sandbox->private->holes, g_strdup(path));
+  return TRUE;
+}
+
+static gboolean
+furnish(Sandbox *sandbox, const SandboxSpec *spec, const char *root, gboolean sealed, GError **error)
 {
   struct SandboxPrivate *private = sandbox->private;
   g_autofree char *tree = overlay_tree(&private->overlay);
-  if (!overlay_mount(&private->overlay, error))
-    return FALSE;
   const char *tmp = private->dir.tmp;
-  if (strcmp(root, "/") != 0)
-    tmp = mountinfo_is_below(tmp, root) ? tmp + strlen(root) : NULL;
-  if (tmp && !rootfs_cover(tree, tmp, error))
+  if (!overlay_mount(&private->overlay, error) || !cover(sandbox, tree, root, tmp, error))
     return FALSE;
-  if (tmp)
-    g_ptr_array_add(private->holes, g_strdup(tmp));
+  if (spec->hidden && !mountinfo_is_below(spec->hidden, tmp) &&
+      !cover(sandbox, tree, root, spec->hidden, error))
+    return FALSE;
   if (!rootfs_mount_devices(tree, sandbox->notes, error))
     return FALSE;
   /* No terminal: a program in the clone must not find the user's, and the terminal's signals are the
@@ -166,7 +176,8 @@ enter(Sandbox *sandbox, const SandboxSpec *spec, const char *root, GError **erro
     return FALSE;
   limits_make(&private->limits, &spec->limits, strrchr(private->dir.path, '/') + 1, sandbox->notes);
   gboolean entered = plan(sandbox, spec, root, privileged, error) &&
-                     cross_over(sandbox, spec, privileged, error) && furnish(sandbox, root, sealed, error);
+                     cross_over(sandbox, spec, privileged, error) &&
+                     furnish(sandbox, spec, root, sealed, error);
   if (entered)
     close_the_door();
   else if (private->overlay.session)

@@ -25,6 +25,7 @@ typedef struct {
   const char *root; /* directory with the clone's root */
   const char *tmp;  /* directory of doppel's alone (mode 0700; made if missing): sessions' changes live here.
                        Hidden in the clone */
+  const char *hidden;   /* another directory that the clone has no business with, without links; NULL: none */
   const char *hostname; /* of the device; NULL: unchanged */
   gint64 monotonic_ns;  /* the device's CLOCK_MONOTONIC minus this machine's */
   gint64 boottime_ns;   /* the device's CLOCK_BOOTTIME minus this machine's */

@@ -21,7 +21,7 @@
 
 /* Until the program's own descriptors are there, which is before its first instruction. */
 enum { DEVICE_IN_MIRROR = 3 };
-enum { WITHOUT_CHANGES = 8 }; /* of Start.without */
+enum { WITHOUT_KNOWN = 4, WITHOUT_CHANGES = 8 }; /* of Start.without */
 
 static gint64
 clock_ns(clockid_t clock)
@@ -38,6 +38,10 @@ enter(Augmenter *augmenter, const Doppel__Engine__Prepare *prepare, GError **err
       .local = augmenter_is_local(augmenter),
       .root = augmenter->session->root,
       .tmp = augmenter->session->tmp,
+      .hidden = augmenter->session->hidden,
+      .limits = augmenter->session->limits,
+      .upper = augmenter->session->changes_bytes ? SANDBOX_UPPER_MEMORY : SANDBOX_UPPER_AUTO,
+      .upper_bytes = augmenter->session->changes_bytes,
       .hostname = prepare->host_name,
       .monotonic_ns = prepare->monotonic_ns - clock_ns(CLOCK_MONOTONIC),
       .boottime_ns = prepare->boottime_ns - clock_ns(CLOCK_BOOTTIME),
@@ -183,8 +187,7 @@ make_twin(Augmenter *augmenter, MirrorTrack track, GError **error)
 {
   gint64 result;
   gboolean device = augmenter->device >= 0;
-  augmenter->twin =
-      mirror_twin_new_demanding(augmenter->process, track, device ? DEVICE_IN_MIRROR : -1, error);
+  augmenter->twin = mirror_twin_new(augmenter->process, FALSE, track, device ? DEVICE_IN_MIRROR : -1, error);
   if (!augmenter->twin)
     return FALSE;
   demand_begin(augmenter);
@@ -226,6 +229,8 @@ augmenter_start_mirror(Augmenter *augmenter, const Doppel__Engine__Start *start,
   if (*start->path != '/' || memchr(start->directory.data, 0, start->directory.len) || start->pid <= 1)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a program that cannot be started");
   g_autofree char *directory = g_strndup((const char *)start->directory.data, start->directory.len);
+  if (start->without & WITHOUT_KNOWN)
+    g_clear_pointer(&augmenter->store, page_store_close);
   augmenter->paths = paths_new(augmenter, start, error);
   if (!augmenter->paths || !augmenter_tell_started(augmenter, error) ||
       !paths_prepare_program(augmenter->paths, start->path, directory, error))

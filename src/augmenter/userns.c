@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -191,11 +192,12 @@ map_ids(pid_t holder, int holder_proc, const UsernsIds *ids, gboolean *one_id, G
 }
 
 /* Exists to own the new namespace until the caller has joined it. It shares the caller's memory, so it must
- * touch none of it. */
+ * touch none of it. It goes with the caller, whoever kills that: it has all its descriptors, locks too. */
 static int
-holder_main(void *unused)
+holder_main(void *caller)
 {
-  for (;;)
+  syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  while (syscall(SYS_getppid) == (long)GPOINTER_TO_INT(caller))
     syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
   return 0;
 }
@@ -245,7 +247,8 @@ userns_enter(const UsernsIds *ids, gboolean *one_id, GPtrArray *notes, GError **
   sigset_t all, before;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, &before);
-  pid_t holder = clone(holder_main, stack + HOLDER_STACK, CLONE_VM | CLONE_NEWUSER | SIGCHLD, NULL);
+  pid_t holder = clone(holder_main, stack + HOLDER_STACK, CLONE_VM | CLONE_NEWUSER | SIGCHLD,
+                       GINT_TO_POINTER((int)getpid()));
   int saved = errno;
   sigprocmask(SIG_SETMASK, &before, NULL);
   errno = saved;

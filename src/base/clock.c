@@ -10,6 +10,20 @@ clock_now_ns(void)
   return (gint64)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+static gint shift; /* seconds; of threads, too */
+
+gint64
+clock_unix_time(void)
+{
+  return g_get_real_time() / G_USEC_PER_SEC + g_atomic_int_get(&shift);
+}
+
+void
+clock_shift_unix_time(gint64 seconds)
+{
+  g_atomic_int_add(&shift, (gint)seconds);
+}
+
 int
 clock_left_ms(gint64 deadline_ns)
 {

@@ -21,7 +21,37 @@ static const struct {
     {"pair", cmd_pair, "Accept a clone host's invitation"},
     {"clones", cmd_clones, "List the paired clones"},
     {"keep", cmd_keep, "Keep a connection to a clone ready, so that whole programs start at once"},
+    {"jobs", cmd_jobs, "List the background jobs of a clone"},
+    {"logs", cmd_logs, "Print what a background job has written"},
+    {"wait", cmd_wait, "Wait until background jobs are over"},
+    {"kill", cmd_kill, "End background jobs"},
+    {"checkpoints", cmd_checkpoints, "List the programs of which a clone keeps checkpoints"},
+    {"resume", cmd_resume, "Go on with a program from its newest checkpoint"},
+    {"sync", cmd_sync, "Bring a clone's copy of this device's files up to date"},
+    {"agent", cmd_agent, "Keep the clones' copies current in the background"},
+    {"status", cmd_status, "Tell how current the clones are, and what is waited for"},
+    {"snapshots", cmd_snapshots, "List the generations of this device's files that a clone keeps"},
+    {"diff", cmd_diff, "List what changed between two generations"},
+    {"restore", cmd_restore, "Bring a file back as it was, or all of a lost device"},
+    {"send", cmd_send, "Send files to another user"},
+    {"outbox", cmd_outbox, "List what was sent, and how it stands"},
+    {"inbox", cmd_inbox, "List and get what others have sent"},
+    {"share", cmd_share, "Let others search in directories, and get files from them"},
+    {"unshare", cmd_unshare, "Share directories no more"},
+    {"shares", cmd_shares, "List what is shared"},
+    {"search", cmd_search, "Search in what others share"},
+    {"get", cmd_get, "Get a file that another user shares"},
+    {"whois", cmd_whois, "Tell who a user is, and where their clone is"},
+    {"peers", cmd_peers, "List the clones that the own one is linked with, or all that there are"},
+    {"allow", cmd_allow, "Let a user use a service of the clone"},
+    {"deny", cmd_deny, "Keep a user from a service of the clone"},
+    {"contacts", cmd_contacts, "List whom names mean, add and forget them"},
+    {"group", cmd_group, "Keep groups of users"},
+    {"forward", cmd_forward, "Reach a TCP port of a friend's device through both clones, or offer one"},
+    {"gateway", cmd_gateway, "Connect this device's programs with the network of clones"},
     {"unpair", cmd_unpair, "Forget a clone"},
+    {"name", cmd_name, "Have a name in the network of clones"},
+    {"demo", cmd_demo, "Show on this machine what takes several: the network of clones"},
     {"help", print_help, "Show this, or the help of a verb"},
     {"version", print_version, "Show the version"},
 };
@@ -42,6 +72,12 @@ static const char examples[] =
     "  doppel trace -f sqlite3_step -- sqlite3 big.db 'SELECT ...'   where did the time go?\n"
     "  doppel pair INVITATION                           printed by \"doppeld invite\" on the other machine\n"
     "  doppel run --clone NAME -f FUNCTION -- PROGRAM ARGUMENT...\n"
+    "  doppel run --background --clone NAME -- PROGRAM ARGUMENT...   goes on while this device is off\n"
+    "  doppel run --checkpoint 60s -- PROGRAM ARGUMENT...   can be gone on with when this device is lost\n"
+    "  doppel sync                                      a copy of this device's files, in the clone\n"
+    "  doppel agent                                     keeps that copy current; \"doppel status\" tells "
+    "how\n"
+    "  doppel restore letters/plan.txt@12               a file as it was then\n"
     "\n"
     "\"doppel help VERB\" or \"doppel VERB --help\" tells the rest; so does man doppel.\n";
 
@@ -95,7 +131,7 @@ print_help(int argc, char **argv)
   }
   fputs(usage, stdout);
   for (gsize i = 0; i < G_N_ELEMENTS(verbs); i++)
-    printf("  %-9s %s\n", verbs[i].name, verbs[i].description);
+    printf("  %-11s %s\n", verbs[i].name, verbs[i].description);
   fputs(examples, stdout);
   return 0;
 }

@@ -3,6 +3,9 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "cmd/clone_where.h"
+
+enum { SECONDS_MAX = 1000000 }; /* whose milliseconds an int holds */
 
 static gboolean
 parse_place(const char *name, RunPlace *place, GError **error)
@@ -85,8 +88,10 @@ judge(const RunVerb *verb, int *argc, char ***argv, RunOptions *options, GError 
                             "--track is auto, pagemap, soft-dirty or hash, not '%s'", said.track);
   if (said.without && !run_without_parse(said.without, &options->without, error))
     return FALSE;
-  if (options->keep_s < 0 || said.resume_s < 0)
-    return doppel_error_set(error, DOPPEL_ERROR_USAGE, "--keep and --resume-timeout take seconds, from 0");
+  if (options->keep_s < 0 || said.resume_s < 0 || said.resume_s > SECONDS_MAX ||
+      options->keep_s > SECONDS_MAX)
+    return doppel_error_set(error, DOPPEL_ERROR_USAGE, "--keep and --resume-timeout take seconds, 0 to %d",
+                            SECONDS_MAX);
   if (*argc > 1 && g_str_equal((*argv)[1], "--"))
     (*argv)++, (*argc)--;
   return *argc > 1 ||
@@ -112,10 +117,19 @@ run_options_parse(const RunVerb *verb, int *argc, char ***argv, RunOptions *opti
   return TRUE;
 }
 
+gboolean
+run_options_plain(const RunOptions *options)
+{
+  return !options->functions && !options->whole && options->place == RUN_PLACE_AUTO && !options->stats &&
+         !options->check && !options->lazy_return && !said.track && !said.without;
+}
+
 int
 run_options_run(const RunVerb *verb, const RunOptions *options)
 {
   g_autoptr(GError) error = NULL;
+  if (options->clone && strcmp(options->clone, "local") != 0 && !options->reach)
+    clone_where_check_kept(options->clone);
   int status = controller_run(options, &error);
   if (status >= 0)
     return status;

@@ -13,6 +13,10 @@ typedef struct {
  * wrong: return 2 then. What *options points to lives as long as the process. */
 gboolean run_options_parse(const RunVerb *verb, int *argc, char ***argv, RunOptions *options);
 
+/* Whether nothing was said of how the program is to run or to be watched: neither what is off-loaded, nor
+ * where, nor what is measured. */
+gboolean run_options_plain(const RunOptions *options);
+
 /* Runs the program. The verb's exit status; errors are told. */
 int run_options_run(const RunVerb *verb, const RunOptions *options);
 

@@ -2,12 +2,55 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "cmd/clone_store.h"
+#include "cmd/clone_where.h"
 #include "cmd/cmd.h"
+#include "controller/learned.h"
+#include "identity/user.h"
 #include "link/pair.h"
+#include "replicator/discard.h"
+#include "replicator/job_parcel.h"
 
-static const char summary[] = "Gives the clone NAME up: its host removes it, then this device forgets it.";
+static const char summary[] = "Gives the clone NAME up: its host removes it, then this device forgets it. A "
+                              "clone that other devices have, "
+                              "too,\n"
+                              "stays theirs.";
 
 static const char notes[] = "Example: doppel unpair home";
+
+/* The name in the network of clones goes on pointing to it. */
+static void
+tell_of_name(const PairedClone *clone)
+{
+  g_autoptr(User) user = user_load(FALSE, NULL);
+  const Record *record = user ? user->record : NULL;
+  if (record && !record->revoked && identity_public_equal(&record->clone_key, &clone->key))
+    printf("It was the clone of \"%s\" in the network of clones: \"doppel name claim %s\" gives that name "
+           "another "
+           "one,\n\"doppel name revoke\" says that there is none.\n",
+           record->name, record->name);
+}
+
+/* In this order: a run that begins in between finds no clone, and learns nothing. */
+static gboolean
+forget_clone(const PairedClone *clone, GError **error)
+{
+  const char *name = clone->name;
+  if (!paired_remove(name, error))
+    return FALSE;
+  g_autofree char *parcels = job_parcel_directory(clone);
+  g_autofree char *replica = clone_store_directory(name);
+  gboolean good = learned_forget(name, error);
+  clone_where_forget(clone);
+  good = discard_directory(parcels, good ? error : NULL) && good;
+  if (discard_directory(replica, good ? error : NULL) && good) {
+    printf("\"%s\" is no longer a clone of this device.\n", name);
+    tell_of_name(clone);
+    return TRUE;
+  }
+  g_prefix_error(error, "\"%s\" is no longer a clone of this device, but ", name);
+  return FALSE;
+}
 
 static gboolean
 unpair(const char *name, gboolean forget, GError **error)
@@ -16,7 +59,7 @@ unpair(const char *name, gboolean forget, GError **error)
   if (!clone)
     return FALSE;
   if (forget)
-    return paired_remove(name, error);
+    return forget_clone(clone, error);
   g_autoptr(IdentityKey) device = identity_device_key(error);
   if (!device)
     return FALSE;
@@ -29,7 +72,7 @@ unpair(const char *name, gboolean forget, GError **error)
         "\"%s\" is still paired (with --forget only this device's part is undone): ", name);
     return FALSE;
   }
-  return paired_remove(name, error);
+  return forget_clone(clone, error);
 }
 
 int
@@ -50,6 +93,5 @@ cmd_unpair(int argc, char **argv)
   g_autoptr(GError) error = NULL;
   if (!unpair(argv[1], forget, &error))
     return cmd_fail("unpair", error);
-  printf("\"%s\" is no longer a clone of this device.\n", argv[1]);
   return 0;
 }

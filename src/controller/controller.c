@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/heap.h"
 #include "base/io.h"
 #include "controller/rerun.h"
 #include "mirror/elf_facts.h"
@@ -130,6 +131,7 @@ static gboolean
 on_exec(Controller *controller, GError **error)
 {
   home_forget(controller);
+  checkpoints_new_image(controller);
   session_close(controller);
   controller->timing = (LocalTiming){0};
   controller->rerunning = FALSE;
@@ -157,35 +159,41 @@ on_group_stop(Controller *controller, MirrorThread *thread, GError **error)
 }
 
 gboolean
-controller_stop(Controller *controller, pid_t tid, int status, GError **error)
+controller_stopped(Controller *controller, const MirrorStop *stop, GError **error)
 {
-  MirrorStop stop = mirror_stop_read(controller->process, tid, status);
-  if (stop.kind != MIRROR_STOP_GONE && !stop.thread->armed && !mirror_breakpoints_arm(stop.thread, error))
+  if (stop->kind != MIRROR_STOP_GONE && !stop->thread->armed && !mirror_breakpoints_arm(stop->thread, error))
     return FALSE;
-  switch (stop.kind) {
+  switch (stop->kind) {
   case MIRROR_STOP_GONE:
-    if (tid == controller->pid) {
+    if (stop->thread && stop->thread->tid == controller->pid) {
       controller->exited = TRUE;
-      controller->exit_status = status;
-    } else if (stop.thread) {
-      if (controller->timing.thread == stop.thread)
+      controller->exit_status = stop->status;
+    } else if (stop->thread) {
+      if (controller->timing.thread == stop->thread)
         controller->timing.function = NULL;
-      mirror_thread_remove(stop.thread);
+      mirror_thread_remove(stop->thread);
     }
     return TRUE;
   case MIRROR_STOP_BREAKPOINT:
-    return on_breakpoint(controller, &stop, error);
+    return on_breakpoint(controller, stop, error);
   case MIRROR_STOP_NEW_THREAD:
-    return on_new_thread(controller, &stop, error);
+    return on_new_thread(controller, stop, error);
   case MIRROR_STOP_EXEC:
     return on_exec(controller, error);
   case MIRROR_STOP_GROUP:
-    return on_group_stop(controller, stop.thread, error);
+    return on_group_stop(controller, stop->thread, error);
   case MIRROR_STOP_SYSCALL:
-    return rerun_stop(controller, &stop, error);
+    return rerun_stop(controller, stop, error);
   default:
-    return controller_resume(controller, stop.thread, error);
+    return controller_resume(controller, stop->thread, error);
   }
+}
+
+gboolean
+controller_stop(Controller *controller, pid_t tid, int status, GError **error)
+{
+  MirrorStop stop = mirror_stop_read(controller->process, tid, status);
+  return controller_stopped(controller, &stop, error);
 }
 
 /* ---- the loop ---- */
@@ -224,10 +232,12 @@ work_link(Controller *controller)
 static gboolean
 turn(Controller *controller, GError **error)
 {
-  struct pollfd fds[2 + LINK_POLL_MAX] = {{.fd = controller->signals, .events = POLLIN},
-                                          {.fd = home_fd(controller), .events = POLLIN}};
+  struct pollfd fds[3 + LINK_POLL_MAX] = {{.fd = controller->signals, .events = POLLIN},
+                                          {.fd = home_fd(controller), .events = POLLIN},
+                                          {.fd = checkpoints_fd(controller), .events = POLLIN}};
   int timeout = -1;
-  guint count = 2;
+  guint count = 3;
+  checkpoints_timeout(controller, &timeout);
   if (controller->link)
     count += link_prepare(controller->link, fds + count, &timeout);
   if (poll(fds, count, timeout) < 0 && errno != EINTR)
@@ -261,7 +271,7 @@ run(Controller *controller, GError **error)
 {
   while (!controller->exited) {
     g_autoptr(GError) why = NULL;
-    if (turn(controller, &why) || controller->exited)
+    if ((turn(controller, &why) && checkpoints_turn(controller, &why)) || controller->exited)
       continue;
     int status;
     pid_t got = waitpid(controller->pid, &status, __WALL | WNOHANG);
@@ -322,6 +332,7 @@ static void
 clear(Controller *controller)
 {
   home_forget(controller);
+  checkpoints_close(controller);
   session_close(controller);
   g_queue_free(controller->postponed);
   for (guint i = 0; i < controller->functions->len; i++)
@@ -332,6 +343,7 @@ clear(Controller *controller)
   g_hash_table_unref(controller->module_paths);
   g_hash_table_unref(controller->pointed);
   g_hash_table_unref(controller->pins);
+  g_hash_table_unref(controller->let_go);
   g_ptr_array_unref(controller->tasks);
   g_array_unref(controller->signals_sent);
   pinlog_free(controller->log);
@@ -375,7 +387,9 @@ prepare_mirror(Controller *controller)
 static gboolean
 start_all(Controller *controller, GError **error)
 {
-  if (!find_program(controller, error) || !functions_prepare(controller, error))
+  /* A command line that names nothing to run leaves a timeline from before alone. */
+  if (!find_program(controller, error) || !functions_prepare(controller, error) ||
+      !timeline_open(controller, error))
     return FALSE;
   /* The clone's processor is to be known before the program chooses its code by this one's. */
   const char *clone = controller->options->clone;
@@ -392,7 +406,8 @@ start_all(Controller *controller, GError **error)
       controller->why_no_session = g_strdup(why->message);
     }
   }
-  return controller_launch(controller, error) && (prepare_mirror(controller), TRUE);
+  return checkpoints_open(controller, error) && controller_launch(controller, error) &&
+         (prepare_mirror(controller), TRUE);
 }
 
 int
@@ -406,6 +421,7 @@ controller_run(const RunOptions *options, GError **error)
       .pointed = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL),
       .lent = mirror_ranges_new(),
       .pins = g_hash_table_new_full(NULL, NULL, NULL, g_free),
+      .let_go = g_hash_table_new_full(NULL, NULL, NULL, g_free),
       .tasks = g_ptr_array_new(),
       .postponed = g_queue_new(),
       .signals_sent = g_array_new(FALSE, FALSE, sizeof(ForwardedSignal)),
@@ -421,9 +437,9 @@ controller_run(const RunOptions *options, GError **error)
   sigprocmask(SIG_BLOCK, &ours, &controller.former_mask);
   signal(SIGPIPE, SIG_IGN);
   controller.signals = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+  heap_keep_freed();
   device_files_recover();
-  gboolean ran = timeline_open(&controller, error) && start_all(&controller, error) &&
-                 begin(&controller, error) && run(&controller, error);
+  gboolean ran = start_all(&controller, error) && begin(&controller, error) && run(&controller, error);
   timeline_close(&controller);
   if (ran) {
     functions_report_unseen(&controller);

@@ -141,7 +141,10 @@ typedef struct Controller {
   MirrorRanges
       *lent;        /* pages pushed ahead on trial, or asked for: touched, unless the clone says otherwise */
   GHashTable *pins; /* fd → its name in procfs: what the clone may use */
-  GPtrArray *tasks; /* PinTask under way */
+  /* The same for what it has closed, and the name is that of what is there instead: should the block be run
+   * again, what was done on it before is in the log. */
+  GHashTable *let_go;
+  GPtrArray *tasks;          /* PinTask under way */
   GArray *signals_sent;      /* ForwardedSignal of this block, in order */
   gint64 signal_deadline_ns; /* the mirror has so long to die of it */
   MirrorDelta *incoming;
@@ -150,6 +153,8 @@ typedef struct Controller {
   guint end_output;                   /* how many of the end's outputs are written */
   char *failure;                      /* why the block cannot count */
   gint64 split[SPLIT_PARTS], mark_ns; /* ns; until when they are measured */
+
+  struct Checkpoints *checkpoints; /* NULL: none are taken */
 
   gboolean rerunning; /* calls are answered from the log first */
   GHashTable
@@ -203,7 +208,7 @@ gboolean pins_begin(Controller *controller, const MirrorFiles *files);
 gboolean pins_forward(Controller *controller, const Doppel__Engine__Forward *forward, GError **error);
 gboolean pins_output(Controller *controller, const Doppel__Engine__Output *output, GError **error);
 /* Lets go of what these pins are; their numbers stay taken, so that the program, should it run the block
- * itself, finds none of its own descriptors under them. */
+ * itself, finds none of its own descriptors under them, and they are known as what they were. */
 gboolean pins_close(Controller *controller, const Doppel__Engine__ClosePins *close, GError **error);
 gboolean pins_cancel(Controller *controller, guint64 id, GError **error);
 gboolean pins_threads(Controller *controller, guint count, GError **error);
@@ -271,7 +276,20 @@ void stats_block(Controller *controller, Function *function, gint64 took_ns);
 void stats_came_home(Controller *controller, const LinkCounters *since, const Traffic *before);
 void explain(Controller *controller, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
+/* ---- checkpoints.c (checkpoints.h): while the program runs on the device ---- */
+gboolean checkpoints_open(Controller *controller, GError **error); /* before the program is started */
+void checkpoints_close(Controller *controller);
+int checkpoints_fd(const Controller *controller); /* to be polled; -1: none */
+void checkpoints_timeout(const Controller *controller, int *timeout_ms);
+/* Does what is due. FALSE where the program is gone. */
+gboolean checkpoints_turn(Controller *controller, GError **error);
+void checkpoints_new_image(Controller *controller);
+void checkpoints_json(GString *json, const Controller *controller);
+void checkpoints_table(const Controller *controller);
+
 /* ---- controller.c ---- */
+/* A stop of the program while it runs here, that was read already. */
+gboolean controller_stopped(Controller *controller, const MirrorStop *stop, GError **error);
 gboolean controller_stop(Controller *controller, pid_t tid, int status, GError **error);
 gboolean controller_resume(Controller *controller, MirrorThread *thread, GError **error);
 gboolean controller_resume_all(Controller *controller, GError **error);

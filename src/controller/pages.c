@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "controller/controller.h"
-#include "identity/key.h"
+#include "controller/learned.h"
 #include "mirror/elf_facts.h"
 #include "mirror/withhold.h"
 
@@ -144,9 +144,7 @@ pages_cancel(Controller *controller)
 void
 pages_open(Controller *controller)
 {
-  g_autofree char *own = identity_directory();
-  g_autofree char *name = g_strconcat(controller->options->clone, ".pages", NULL);
-  g_autofree char *path = g_build_filename(own, name, NULL);
+  g_autofree char *path = learned_pages_path(controller->options->clone);
   if (!(controller->options->without & RUN_WITHOUT_KNOWN))
     controller->twin->index = controller->index = page_index_load(path, PAGE_INDEX_KEYS);
   if (controller->index && controller->store_known)

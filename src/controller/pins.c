@@ -38,6 +38,7 @@ gboolean
 pins_begin(Controller *controller, const MirrorFiles *files)
 {
   g_hash_table_remove_all(controller->pins);
+  g_hash_table_remove_all(controller->let_go);
   for (guint i = 0; i < files->len; i++) {
     const MirrorFile *file = files->pdata[i];
     if (file->kind == MIRROR_FILE_PIN && file->name)
@@ -190,27 +191,52 @@ pins_threads(Controller *controller, guint count, GError **error)
   return ENGINE_SEND(controller->link, THREADS, threads, &message, error);
 }
 
+/* Puts `fd`'s number on something else, which has a name of its own: a pipe whose other end is closed. A
+ * child of the program inherits it as it would have the pin. */
+static gboolean
+replace_descriptor(MirrorThread *leader, int fd, const int ends[2], GError **error)
+{
+  const guint64 asking[6] = {(guint64)fd, F_GETFD};
+  gint64 flags, result;
+  if (!mirror_inject_one(leader, SYS_fcntl, asking, &flags, error))
+    return FALSE;
+  const guint64 placing[6] = {(guint64)ends[0], (guint64)fd, flags == 0 ? 0 : O_CLOEXEC};
+  if (!mirror_inject_one(leader, SYS_dup3, placing, &result, error))
+    return FALSE;
+  for (int i = 0; i < 2; i++) {
+    const guint64 closing[6] = {(guint64)ends[i]};
+    if (!mirror_inject_one(leader, SYS_close, closing, &result, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 static gboolean
 let_go(Controller *controller, void *user, GError **error)
 {
   const Doppel__Engine__ClosePins *closing = user;
   MirrorThread *leader = mirror_thread_leader(controller->process);
   guint64 room = mirror_scratch_bytes(controller->process);
-  const guint64 opening[6] = {(guint64)AT_FDCWD, room, O_RDWR | O_CLOEXEC};
-  gint64 null, result;
+  const guint64 making[6] = {room, O_CLOEXEC};
   controller->twin->strays = TRUE;
-  if (!mirror_memory_write(controller->process, room, "/dev/null", 10, error) ||
-      !mirror_inject_one(leader, SYS_openat, opening, &null, error))
-    return FALSE;
-  for (gsize i = 0; i < closing->n_pin && null >= 0; i++) {
-    const guint64 placing[6] = {(guint64)null, (guint64)closing->pin[i], O_CLOEXEC};
-    if (!g_hash_table_remove(controller->pins, GINT_TO_POINTER(closing->pin[i])))
+  for (gsize i = 0; i < closing->n_pin; i++) {
+    int fd = closing->pin[i], ends[2];
+    gint64 made;
+    if (!g_hash_table_remove(controller->pins, GINT_TO_POINTER(fd)))
       continue;
-    if (!mirror_inject_one(leader, SYS_dup3, placing, &result, error))
+    if (!mirror_inject_one(leader, SYS_pipe2, making, &made, error))
       return FALSE;
+    if (made < 0)
+      return doppel_error_set(error, DOPPEL_ERROR_ABORTED, "a closed descriptor cannot be kept: %s",
+                              g_strerror((int)-made));
+    if (!mirror_memory_read(controller->process, room, ends, sizeof ends, error) ||
+        !replace_descriptor(leader, fd, ends, error))
+      return FALSE;
+    char *name = pin_name(controller, fd);
+    if (name)
+      g_hash_table_insert(controller->let_go, GINT_TO_POINTER(fd), name);
   }
-  const guint64 end[6] = {(guint64)null};
-  return null < 0 || mirror_inject_one(leader, SYS_close, end, &result, error);
+  return TRUE;
 }
 
 gboolean

@@ -28,18 +28,10 @@ typedef struct {
   pid_t tid;
 } Caller;
 
-/* A descriptor of the re-run is the pin that is the same thing: it may have been duplicated since. */
+/* The pin that has this name: the one of this number, if it does, for several may. */
 static gint64
-pin_of_fd(void *user, int fd)
+pin_named(GHashTable *pins, int fd, const char *link)
 {
-  const Caller *caller = user;
-  GHashTable *pins = caller->controller->pins;
-  char path[32], link[4096];
-  snprintf(path, sizeof path, "%d/fd/%d", caller->tid, fd);
-  ssize_t length = readlinkat(caller->controller->proc_fd, path, link, sizeof link - 1);
-  if (length < 0)
-    return PIN_NONE;
-  link[length] = '\0';
   const char *name = g_hash_table_lookup(pins, GINT_TO_POINTER(fd));
   if (name && strcmp(name, link) == 0)
     return fd;
@@ -50,6 +42,21 @@ pin_of_fd(void *user, int fd)
     if (strcmp(value, link) == 0)
       return GPOINTER_TO_INT(key);
   return PIN_NONE;
+}
+
+/* A descriptor of the re-run is the pin that is the same thing: it may have been duplicated since. */
+static gint64
+pin_of_fd(void *user, int fd)
+{
+  const Caller *caller = user;
+  char path[32], link[4096];
+  snprintf(path, sizeof path, "%d/fd/%d", caller->tid, fd);
+  ssize_t length = readlinkat(caller->controller->proc_fd, path, link, sizeof link - 1);
+  if (length < 0)
+    return PIN_NONE;
+  link[length] = '\0';
+  gint64 pin = pin_named(caller->controller->pins, fd, link);
+  return pin == PIN_NONE ? pin_named(caller->controller->let_go, fd, link) : pin;
 }
 
 static int

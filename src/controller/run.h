@@ -3,6 +3,7 @@
 
 #include <glib.h>
 
+#include "link/link.h"
 #include "mirror/tracker.h"
 
 typedef enum { RUN_PLACE_AUTO, RUN_PLACE_DEVICE, RUN_PLACE_CLONE } RunPlace;
@@ -21,7 +22,11 @@ typedef struct {
   char **functions; /* FUNCTION texts, NULL-terminated; NULL: none */
   gboolean whole;   /* the whole program in the clone, from its start */
   RunPlace place;
-  const char *clone;    /* "local" or a paired clone's name; NULL: local */
+  const char *clone;                          /* "local" or a paired clone's name; NULL: local */
+  Link *(*reach)(void *data, GError **error); /* makes the link to a clone that is not one's own, which
+                                                 `clone` is the name of then; NULL: it is paired. NOT_FOUND:
+                                                 the program is not to run at all */
+  void *reach_data;
   const char *stats;    /* NULL: none; "-": a table to stderr; else a file that gets JSON */
   const char *trace;    /* NULL: none; else a file that gets a timeline (controller/trace.h) */
   gboolean explain;     /* say to stderr why something ran where it did */
@@ -30,8 +35,11 @@ typedef struct {
   gboolean lazy_return; /* what the program may not touch stays in the clone until it does */
   MirrorTrack track;    /* dirty-page backend */
   int resume_ms;        /* how long a broken link may take to come back before the device goes on alone */
-  int keep_s;  /* how long a connection to a paired clone is kept ready for the next run; 0: not at all */
-  char **argv; /* the program and its arguments */
+  int keep_s; /* how long a connection to a paired clone is kept ready for the next run; 0: not at all */
+  int checkpoint_ms;         /* between two checkpoints; 0: none are taken */
+  guint64 checkpoint_rate;   /* bytes a second that they may take; 0: as fast as it goes */
+  gboolean keep_checkpoints; /* also when the program has ended by itself */
+  char **argv;               /* the program and its arguments */
 } RunOptions;
 
 /* Runs it. Returns the program's exit status; a program that died of a signal takes the caller with it by the

@@ -20,6 +20,7 @@
 #include "base/io.h"
 #include "controller/controller.h"
 #include "controller/keeper.h"
+#include "controller/learned.h"
 #include "controller/session.h"
 #include "identity/paired.h"
 
@@ -83,12 +84,18 @@ open_local(Controller *controller, GError **error)
 static gboolean
 may_be_kept(const Controller *controller)
 {
-  return controller->options->whole && controller->options->keep_s > 0 && !controller->sessions_failed;
+  return controller->options->whole && controller->options->keep_s > 0 && !controller->options->reach &&
+         !controller->sessions_failed;
 }
 
 static gboolean
 open_paired(Controller *controller, GError **error)
 {
+  const RunOptions *run = controller->options;
+  if (run->reach) {
+    controller->link = run->reach(run->reach_data, error);
+    return controller->link != NULL;
+  }
   controller->link = may_be_kept(controller) ? keeper_take(controller->options->clone) : NULL;
   controller->kept = controller->link != NULL;
   if (controller->kept) {
@@ -120,18 +127,10 @@ unexpected(const EngineMessage *message, GError **error)
 
 /* What a clone's processor offers is remembered, so that the next run need not wait for its word before the
  * program starts. */
-static char *
-features_path(Controller *controller)
-{
-  g_autofree char *directory = identity_directory();
-  g_autofree char *name = g_strdup_printf("features-%s", controller->options->clone);
-  return g_build_filename(directory, name, NULL);
-}
-
 static void
 remember_features(Controller *controller, const char *features)
 {
-  g_autofree char *path = features_path(controller), *known = NULL;
+  g_autofree char *path = learned_features_path(controller->options->clone), *known = NULL;
   g_file_get_contents(path, &known, NULL, NULL);
   if (g_strcmp0(known, features) != 0)
     g_file_set_contents(path, features, -1, NULL);
@@ -213,7 +212,7 @@ greet(Controller *controller, GError **error)
     return FALSE;
   if (is_local(controller))
     return TRUE;
-  g_autofree char *path = features_path(controller);
+  g_autofree char *path = learned_features_path(controller->options->clone);
   if (!g_file_get_contents(path, &known, NULL, NULL))
     return wait_for_hello(controller, error);
   if (!controller->process) {
@@ -231,13 +230,9 @@ observe(void *user, const EngineMessage *message, gsize length, gboolean out, gu
   timeline_wire(controller);
 }
 
-gboolean
-session_open(Controller *controller, GError **error)
+static gboolean
+open_once(Controller *controller, GError **error)
 {
-  if (controller->link)
-    return TRUE;
-  if (controller->why_no_session)
-    return doppel_error_set(error, DOPPEL_ERROR_GONE, "%s", controller->why_no_session);
   controller->kept = controller->greeted = FALSE;
   gint64 began = controller->timeline.dialled_ns = timeline_now(controller);
   if (!(is_local(controller) ? open_local(controller, error) : open_paired(controller, error)))
@@ -250,6 +245,26 @@ session_open(Controller *controller, GError **error)
   if (greeted)
     return TRUE;
   session_close(controller);
+  return FALSE;
+}
+
+gboolean
+session_open(Controller *controller, GError **error)
+{
+  g_autoptr(GError) why = NULL;
+  if (controller->link)
+    return TRUE;
+  if (controller->why_no_session)
+    return doppel_error_set(error, DOPPEL_ERROR_GONE, "%s", controller->why_no_session);
+  if (open_once(controller, &why))
+    return TRUE;
+  /* That a kept session has ended unnoticed says nothing of a new one. */
+  if (controller->kept) {
+    explain(controller, "the session that was kept is of no use: %s", why->message);
+    controller->sessions_failed++;
+    return open_once(controller, error);
+  }
+  g_propagate_error(error, g_steal_pointer(&why));
   return FALSE;
 }
 
@@ -389,7 +404,7 @@ session_start(Controller *controller, GError **error)
       device_files_new(controller->link, clone, controller->program, is_local(controller), error);
   if (!controller->files || !send_start(controller, error))
     return FALSE;
-  controller->twin = mirror_twin_new(controller->process, TRUE, controller->options->track, error);
+  controller->twin = mirror_twin_new(controller->process, TRUE, controller->options->track, -1, error);
   if (!controller->twin)
     return FALSE;
   controller->twin->counts = controller_counts;
@@ -420,6 +435,18 @@ session_keep(Controller *controller)
     keeper_start(controller->options->clone, controller->options->keep_s);
 }
 
+/* A run that has outlived the pairing leaves nothing of it. */
+static void
+forget_unpaired(Controller *controller)
+{
+  g_autoptr(GError) error = NULL;
+  if (is_local(controller) || controller->options->reach || !controller->started)
+    return;
+  g_autoptr(PairedClone) clone = paired_find(controller->options->clone, &error);
+  if (g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_NOT_FOUND))
+    learned_forget(controller->options->clone, NULL);
+}
+
 void
 session_close(Controller *controller)
 {
@@ -430,6 +457,7 @@ session_close(Controller *controller)
   }
   g_clear_pointer(&controller->files, device_files_free);
   pages_close(controller);
+  forget_unpaired(controller);
   controller->store_known = FALSE;
   if (controller->link) {
     Doppel__Engine__Bye bye = DOPPEL__ENGINE__BYE__INIT;

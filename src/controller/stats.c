@@ -1,5 +1,8 @@
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -122,6 +125,18 @@ function_json(GString *json, const Function *function)
   g_string_append_c(json, '}');
 }
 
+/* Nothing of worth is lost with it, so that a program's end does not wait for the disk: neither to be sure
+ * that it is written, nor as file systems do for what replaces a file or is written after it was emptied.
+ * FALSE with errno. */
+static gboolean
+write_over(const char *path, const GString *text)
+{
+  g_auto(Fd) fd = open(path, O_WRONLY | O_CREAT | O_NOCTTY | O_CLOEXEC, 0666);
+  struct stat status;
+  return fd >= 0 && fstat(fd, &status) == 0 && io_write_all(fd, text->str, text->len) &&
+         (!S_ISREG(status.st_mode) || ftruncate(fd, text->len) == 0);
+}
+
 static void
 write_json(Controller *controller, const char *path)
 {
@@ -133,10 +148,11 @@ write_json(Controller *controller, const char *path)
     g_string_append(json, i ? "," : "");
     function_json(json, controller->functions->pdata[i]);
   }
-  g_string_append(json, "]}\n");
-  g_autoptr(GError) error = NULL;
-  if (!g_file_set_contents(path, json->str, json->len, &error))
-    fprintf(stderr, "doppel: cannot write the statistics: %s\n", error->message);
+  g_string_append_c(json, ']');
+  checkpoints_json(json, controller);
+  g_string_append(json, "}\n");
+  if (!write_over(path, json))
+    fprintf(stderr, "doppel: cannot write the statistics: %s: %s\n", path, g_strerror(errno));
 }
 
 /* ---- tables ---- */
@@ -175,6 +191,9 @@ write_traffic(Controller *controller)
 static void
 write_table(Controller *controller)
 {
+  checkpoints_table(controller);
+  if (controller->checkpoints && !controller->functions->len)
+    return;
   fprintf(stderr, "\n%-28s %8s %8s %8s %5s %7s %10s %10s %9s %9s\n", "function", "calls", "clone", "device",
           "cut", "aborted", "sent", "received", "clone s", "device s");
   for (guint i = 0; i < controller->functions->len; i++) {

@@ -1,15 +1,12 @@
 /* doppeld invite, clones, revoke: what the host's owner does beside a running server. */
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "cmd/table.h"
 #include "daemon/daemon.h"
+#include "daemon/own_addresses.h"
 #include "daemon/state.h"
-#include "identity/address.h"
 #include "identity/base32.h"
 
 #define EXPIRES_DEFAULT "10m"
@@ -42,60 +39,12 @@ parse_duration(const char *text, gint64 *seconds, GError **error)
       "\"%.40s\" is no time that an invitation can last: write 90s, 10m, 2h or 7d (at most 30d)", text);
 }
 
-static gboolean
-is_wildcard(const char *address, char **port)
-{
-  g_autofree char *host = NULL;
-  return identity_address_split(address, &host, port, NULL) &&
-         (g_str_equal(host, "::") || g_str_equal(host, "0.0.0.0"));
-}
-
-/* The addresses of this machine that others can use: not loopback, not link-local. */
-static void
-add_own_addresses(GPtrArray *addresses, const char *port)
-{
-  struct ifaddrs *all = NULL;
-  if (getifaddrs(&all) < 0)
-    return;
-  for (struct ifaddrs *each = all; each && addresses->len < INVITATION_ADDRESSES_MAX; each = each->ifa_next) {
-    char text[INET6_ADDRSTRLEN];
-    if (!each->ifa_addr || !(each->ifa_flags & IFF_UP) || (each->ifa_flags & IFF_LOOPBACK))
-      continue;
-    if (each->ifa_addr->sa_family == AF_INET) {
-      inet_ntop(AF_INET, &((struct sockaddr_in *)each->ifa_addr)->sin_addr, text, sizeof text);
-      g_ptr_array_add(addresses, g_strdup_printf("%s:%s", text, port));
-    } else if (each->ifa_addr->sa_family == AF_INET6) {
-      const struct in6_addr *raw = &((struct sockaddr_in6 *)each->ifa_addr)->sin6_addr;
-      if (IN6_IS_ADDR_LINKLOCAL(raw))
-        continue;
-      inet_ntop(AF_INET6, raw, text, sizeof text);
-      g_ptr_array_add(addresses, g_strdup_printf("[%s]:%s", text, port));
-    }
-  }
-  freeifaddrs(all);
-}
-
 /* Where a device will find this host, judging by where it listens. */
 static char **
 guess_addresses(DaemonState *state, GError **error)
 {
   g_auto(GStrv) listening = daemon_state_listening(state, error);
-  if (!listening)
-    return NULL;
-  g_autoptr(GPtrArray) addresses = g_ptr_array_new_with_free_func(g_free);
-  for (char **address = listening; *address && addresses->len < INVITATION_ADDRESSES_MAX; address++) {
-    g_autofree char *port = NULL;
-    if (!is_wildcard(*address, &port)) {
-      g_ptr_array_add(addresses, g_strdup(*address));
-      continue;
-    }
-    guint before = addresses->len;
-    add_own_addresses(addresses, port);
-    if (addresses->len == before)
-      g_ptr_array_add(addresses, g_strdup_printf("127.0.0.1:%s", port));
-  }
-  g_ptr_array_add(addresses, NULL);
-  return (char **)g_ptr_array_steal(addresses, NULL);
+  return listening ? daemon_own_addresses((const char *const *)listening, INVITATION_ADDRESSES_MAX) : NULL;
 }
 
 static gboolean
@@ -129,7 +78,7 @@ invite(const char *directory, char **given, const char *expires, GError **error)
 }
 
 int
-daemon_invite(int argc, char **argv, DaemonSessionMain run)
+daemon_invite(int argc, char **argv)
 {
   g_auto(GStrv) addresses = NULL;
   g_autofree char *expires = g_strdup(EXPIRES_DEFAULT);
@@ -166,12 +115,29 @@ format_time(gint64 seconds)
   return g_date_time_format(time, "%FT%TZ");
 }
 
+static char *
+device_keys(const DaemonClone *clone)
+{
+  g_autoptr(GStrvBuilder) keys = g_strv_builder_new();
+  for (guint i = 0; i < clone->devices->len; i++) {
+    g_autofree char *key = identity_public_to_text(&g_array_index(clone->devices, IdentityPublic, i));
+    g_strv_builder_add(keys, key);
+  }
+  g_auto(GStrv) all = g_strv_builder_end(keys);
+  return g_strjoinv(",", all);
+}
+
 static gboolean
 list_clones(const char *directory, gboolean json, GError **error)
 {
-  static const TableColumn columns[] = {{"NAME", "name"},     {"ID", "id"},
-                                        {"PAIRED", "paired"}, {"LAST USED", "last_used"},
-                                        {NULL, "device_key"}, {NULL, "clone_key"}};
+  static const TableColumn columns[] = {{"NAME", "name"},
+                                        {"ID", "id"},
+                                        {"PAIRED", "paired"},
+                                        {"LAST USED", "last_used"},
+                                        {"DEVICES", "devices", TABLE_NUMBER},
+                                        {"RECOVERY PHRASE", "recovery_phrase"},
+                                        {NULL, "device_key"}, /* several with commas */
+                                        {NULL, "clone_key"}};
   g_autoptr(DaemonState) state = open_state(directory, error);
   g_autoptr(GPtrArray) clones = state ? daemon_state_clones(state, error) : NULL;
   if (!clones)
@@ -182,9 +148,14 @@ list_clones(const char *directory, gboolean json, GError **error)
     g_autofree char *id = base32_encode(clone->id, sizeof clone->id);
     g_autofree char *paired = format_time(clone->paired);
     g_autofree char *seen = format_time(clone->seen);
-    g_autofree char *device = identity_public_to_text(&clone->device);
+    g_autofree char *count = g_strdup_printf("%u", clone->devices->len);
+    g_autofree char *phrase = format_time(daemon_state_recovery(state, clone->id));
+    g_autofree char *devices = device_keys(clone);
     g_autofree char *key = identity_public_to_text(&clone->key);
-    const char *cells[] = {clone->name, id, paired, seen ? seen : json ? NULL : "never", device, key};
+    const char *cells[] = {clone->name, id,
+                           paired,      seen ? seen : json ? NULL : "never",
+                           count,       phrase ? phrase : json ? NULL : "none",
+                           devices,     key};
     table_add(table, cells);
   }
   if (clones->len > 0 || json)
@@ -195,7 +166,7 @@ list_clones(const char *directory, gboolean json, GError **error)
 }
 
 int
-daemon_clones(int argc, char **argv, DaemonSessionMain run)
+daemon_clones(int argc, char **argv)
 {
   gboolean json = FALSE;
   g_autofree char *state = NULL;
@@ -215,11 +186,51 @@ daemon_clones(int argc, char **argv, DaemonSessionMain run)
   return list_clones(state, json, &error) ? 0 : daemon_fail("clones", error);
 }
 
-int
-daemon_revoke(int argc, char **argv, DaemonSessionMain run)
+/* One device of several, as `key` says. */
+static gboolean
+lock_out(DaemonState *state, const DaemonClone *clone, const char *key, GError **error)
 {
-  g_autofree char *directory = NULL;
+  IdentityPublic device;
+  if (!identity_public_from_text(key, &device, error))
+    return FALSE;
+  if (!daemon_devices_have(clone->devices, &device))
+    return doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND,
+                            "the clone %s has no device with this key: see \"doppeld clones --json\"",
+                            clone->name);
+  if (!daemon_state_lock_out(state, clone->id, &device, error))
+    return FALSE;
+  printf("The device is locked out of %s.\n", clone->name);
+  return TRUE;
+}
+
+static gboolean
+revoke_what(DaemonState *state, const DaemonClone *clone, gboolean recovery, const char *device,
+            GError **error)
+{
+  if (recovery && !daemon_state_forget_recovery(state, clone->id, error))
+    return FALSE;
+  if (recovery)
+    printf("The recovery phrase of %s is void.\n", clone->name);
+  if (device)
+    return lock_out(state, clone, device, error);
+  if (recovery)
+    return TRUE;
+  if (!daemon_state_revoke(state, clone->id, error))
+    return FALSE;
+  printf("%s is revoked.\n", clone->name);
+  return TRUE;
+}
+
+int
+daemon_revoke(int argc, char **argv)
+{
+  gboolean recovery = FALSE;
+  g_autofree char *directory = NULL, *device = NULL;
   GOptionEntry entries[] = {
+      {"recovery", 0, 0, G_OPTION_ARG_NONE, &recovery,
+       "Only make the clone's recovery phrase void: it was read by somebody, say", NULL},
+      {"device", 0, 0, G_OPTION_ARG_STRING, &device, "Only lock this device out (\"doppeld clones --json\")",
+       "KEY"},
       {"state", 0, 0, G_OPTION_ARG_FILENAME, &directory, DAEMON_STATE_HELP, "DIR"},
       {NULL},
   };
@@ -227,16 +238,18 @@ daemon_revoke(int argc, char **argv, DaemonSessionMain run)
   g_autoptr(GOptionContext) context = g_option_context_new("CLONE");
   g_option_context_add_main_entries(context, entries, NULL);
   g_option_context_set_summary(
-      context, "Takes the clone (its name or id in \"doppeld clones\") away from its device: its "
-               "key is removed,\nits running sessions end within some seconds.");
-  g_option_context_set_description(context, "Example: doppeld revoke phone");
+      context, "Takes the clone (its name or id in \"doppeld clones\") away from its devices: its "
+               "key and its files are removed,\nits running sessions end within some seconds.");
+  g_option_context_set_description(context,
+                                   "Examples:\n"
+                                   "  doppeld revoke phone\n"
+                                   "  doppeld revoke --recovery phone    the device, and the files, stay");
   int status;
   if (!daemon_parse(context, &argc, &argv, 1, &status))
     return status;
   g_autoptr(DaemonState) state = open_state(directory, &error);
   g_autoptr(DaemonClone) clone = state ? daemon_state_find(state, argv[1], &error) : NULL;
-  if (!clone || !daemon_state_revoke(state, clone->id, &error))
+  if (!clone || !revoke_what(state, clone, recovery, device, &error))
     return daemon_fail("revoke", error);
-  printf("%s is revoked.\n", clone->name);
   return 0;
 }

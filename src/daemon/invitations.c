@@ -10,7 +10,8 @@
 
 #define KEEP_SECONDS                                                                                         \
   (7 * 24 * 3600) /* an invitation is remembered so long after it expired, to say that it did */
-#define HASH_LENGTH 32
+#define HASH_LENGTH  32
+#define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 static void
 hash_secret(const guint8 secret[INVITATION_SECRET_LENGTH], guint8 hash[HASH_LENGTH])
@@ -88,7 +89,7 @@ static char *
 choose_name(DaemonState *state, const char *device_name)
 {
   g_autofree char *base = g_strndup(*device_name ? device_name : "device", PAIRED_NAME_MAX - 8);
-  g_strcanon(base, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", '_');
+  g_strcanon(base, NAME_LETTERS, '_');
   if (base[0] == '-' || base[0] == '.' || g_str_equal(base, "local"))
     base[0] = '_';
   for (guint i = 1;; i++) {
@@ -111,16 +112,24 @@ make_clone(DaemonState *state, const guint8 *invitation, const IdentityPublic *d
   g_autofree char *name = choose_name(state, device_name);
   if (!identity_key_save(key, path, error))
     return FALSE;
-  if (database_run(state->database, error,
-                   "INSERT INTO clone(id, name, device, key, paired) VALUES(?, ?, ?, ?, ?)", "btbbi",
-                   clone->id, sizeof clone->id, name, device->bytes, sizeof device->bytes, clone->key.bytes,
-                   sizeof clone->key.bytes, daemon_state_now()) &&
+  if (database_run(state->database, error, "INSERT INTO clone(id, name, key, paired) VALUES(?, ?, ?, ?)",
+                   "btbi", clone->id, sizeof clone->id, name, clone->key.bytes, sizeof clone->key.bytes,
+                   daemon_state_now()) &&
+      daemon_state_let_in(state, clone->id, device, device_name, error) &&
       database_run(state->database, error, "UPDATE invitation SET used_by = ?, clone = ? WHERE id = ?", "bbb",
                    device->bytes, sizeof device->bytes, clone->id, sizeof clone->id, invitation,
                    (gsize)INVITATION_ID_LENGTH))
     return TRUE;
   g_unlink(path);
   return FALSE;
+}
+
+void
+daemon_state_own_name(char name[static LINK_PAIR_NAME_MAX + 1])
+{
+  gethostname(name, LINK_PAIR_NAME_MAX);
+  name[LINK_PAIR_NAME_MAX] = '\0';
+  g_strcanon(name, NAME_LETTERS, '_');
 }
 
 static LinkPairResult
@@ -152,8 +161,7 @@ use_in_transaction(DaemonState *state, const guint8 *id, const guint8 *secret, c
     result = LINK_PAIR_FAILED;
   if (result == LINK_PAIR_OK) {
     clone->addresses = g_steal_pointer(&entry.addresses);
-    gethostname(clone->name, sizeof clone->name - 1);
-    g_strcanon(clone->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", '_');
+    daemon_state_own_name(clone->name);
   }
   g_strfreev(entry.addresses);
   return result;
@@ -185,9 +193,16 @@ give_up(gpointer host, const guint8 id[PAIRED_ID_LENGTH], const IdentityPublic *
     return LINK_PAIR_FAILED;
   }
   /* Another device learns nothing about which clones there are. */
-  if (!clone || !identity_public_equal(&clone->device, device))
+  if (!clone || !daemon_devices_have(clone->devices, device))
     return LINK_PAIR_UNKNOWN;
-  return daemon_state_revoke(host, id, error) ? LINK_PAIR_OK : LINK_PAIR_FAILED;
+  gboolean done = clone->devices->len > 1 ? daemon_state_lock_out(host, id, device, error)
+                                          : daemon_state_revoke(host, id, error);
+  return done ? LINK_PAIR_OK : LINK_PAIR_FAILED;
 }
 
-const LinkPairHost daemon_state_pairing = {.use = use, .remove = give_up};
+const LinkPairHost daemon_state_pairing = {.use = use,
+                                           .remove = give_up,
+                                           .remember = daemon_devices_remember,
+                                           .find = daemon_devices_find,
+                                           .recover = daemon_devices_recover,
+                                           .hosting = daemon_devices_host};

@@ -1,5 +1,3 @@
-#include <errno.h>
-#include <glib/gstdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,9 +7,9 @@
 #include "identity/base32.h"
 
 #define BUSY_MS 5000
-#define LAYOUT  1
 
-static const char schema[] =
+/* How the tables came to be what they are: each step makes the next layout of the one before. */
+static const char *const layouts[] = {
     "CREATE TABLE clone("
     " id BLOB PRIMARY KEY NOT NULL, name TEXT NOT NULL UNIQUE, device BLOB NOT NULL,"
     " key BLOB NOT NULL, paired INTEGER NOT NULL, seen INTEGER NOT NULL DEFAULT 0)"
@@ -21,7 +19,18 @@ static const char schema[] =
     " addresses TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,"
     " used_by BLOB, clone BLOB) WITHOUT ROWID;"
     "CREATE TABLE listening(address TEXT PRIMARY KEY NOT NULL) WITHOUT ROWID;"
-    "PRAGMA user_version = 1;";
+    "PRAGMA user_version = 1;",
+    /* A clone may have several devices, and a recovery phrase. */
+    "CREATE TABLE device("
+    " clone BLOB NOT NULL, key BLOB NOT NULL, name TEXT NOT NULL, since INTEGER NOT NULL,"
+    " PRIMARY KEY(clone, key)) WITHOUT ROWID;"
+    "INSERT INTO device SELECT id, device, name, paired FROM clone;"
+    "ALTER TABLE clone DROP COLUMN device;"
+    "CREATE TABLE recovery("
+    " clone BLOB PRIMARY KEY NOT NULL, key BLOB NOT NULL UNIQUE, seal BLOB NOT NULL, made INTEGER NOT NULL)"
+    " WITHOUT ROWID;"
+    "PRAGMA user_version = 2;",
+};
 
 gint64
 daemon_state_now(void)
@@ -35,6 +44,7 @@ daemon_clone_free(DaemonClone *clone)
   if (!clone)
     return;
   g_free(clone->name);
+  g_clear_pointer(&clone->devices, g_array_unref);
   g_free(clone);
 }
 
@@ -77,19 +87,20 @@ daemon_state_rest(DaemonState *state)
   sqlite3_close(g_steal_pointer(&state->database));
 }
 
-/* Makes the tables in a new database; two processes may be at it. */
+/* Makes the tables in a new database, or those of an older one new; two processes may be at it. */
 static gboolean
 prepare_database(DaemonState *state, GError **error)
 {
   if (!daemon_state_wake(state, error) || !database_run(state->database, error, "BEGIN IMMEDIATE", ""))
     return FALSE;
   int layout = read_layout(state->database, error);
-  gboolean done = layout == LAYOUT;
-  if (layout == 0) {
-    done = sqlite3_exec(state->database, schema, NULL, NULL, NULL) == SQLITE_OK;
+  gboolean done = layout >= 0 && layout <= (int)G_N_ELEMENTS(layouts);
+  for (guint i = MAX(layout, 0); done && i < G_N_ELEMENTS(layouts); i++) {
+    done = sqlite3_exec(state->database, layouts[i], NULL, NULL, NULL) == SQLITE_OK;
     if (!done)
       database_fail(state->database, error);
-  } else if (layout > LAYOUT) {
+  }
+  if (layout > (int)G_N_ELEMENTS(layouts)) {
     doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
                      "the state in %s was written by a later version of doppeld: use that one",
                      state->directory);
@@ -146,18 +157,9 @@ daemon_state_host_key(const DaemonState *state, GError **error)
 }
 
 char *
-daemon_state_clone_key_path(const DaemonState *state, const guint8 id[PAIRED_ID_LENGTH])
+daemon_state_base(const DaemonState *state)
 {
-  g_autofree char *text = base32_encode(id, PAIRED_ID_LENGTH);
-  g_autofree char *name = g_strconcat(text, ".key", NULL);
-  return g_build_filename(state->directory, "clones", name, NULL);
-}
-
-IdentityKey *
-daemon_state_clone_key(const DaemonState *state, const guint8 id[PAIRED_ID_LENGTH], GError **error)
-{
-  g_autofree char *path = daemon_state_clone_key_path(state, id);
-  return identity_key_load(path, error);
+  return g_build_filename(state->directory, "base", NULL);
 }
 
 gboolean
@@ -194,19 +196,20 @@ daemon_state_listening(DaemonState *state, GError **error)
   return step == 0 && count > 0 ? g_strv_builder_end(builder) : NULL;
 }
 
-#define CLONE_COLUMNS "SELECT id, name, device, key, paired, seen FROM clone "
+#define CLONE_COLUMNS "SELECT id, name, key, paired, seen FROM clone "
 
 static DaemonClone *
-read_clone(sqlite3_stmt *statement, GError **error)
+read_clone(DaemonState *state, sqlite3_stmt *statement, GError **error)
 {
   g_autoptr(DaemonClone) clone = g_new0(DaemonClone, 1);
   clone->name = g_strdup((const char *)sqlite3_column_text(statement, 1));
-  clone->paired = sqlite3_column_int64(statement, 4);
-  clone->seen = sqlite3_column_int64(statement, 5);
+  clone->paired = sqlite3_column_int64(statement, 3);
+  clone->seen = sqlite3_column_int64(statement, 4);
   if (database_blob(statement, 0, clone->id, sizeof clone->id) &&
-      database_blob(statement, 2, clone->device.bytes, sizeof clone->device.bytes) &&
-      database_blob(statement, 3, clone->key.bytes, sizeof clone->key.bytes))
-    return g_steal_pointer(&clone);
+      database_blob(statement, 2, clone->key.bytes, sizeof clone->key.bytes)) {
+    clone->devices = daemon_state_devices(state, clone->id, error);
+    return clone->devices ? g_steal_pointer(&clone) : NULL;
+  }
   doppel_error_set(error, DOPPEL_ERROR_FAILED,
                    "the entry of clone \"%s\" is damaged: revoke it and pair again", clone->name);
   return NULL;
@@ -224,7 +227,7 @@ daemon_state_clones(DaemonState *state, GError **error)
   g_autoptr(GPtrArray) clones = g_ptr_array_new_with_free_func((GDestroyNotify)daemon_clone_free);
   int step;
   while ((step = database_step(statement, error)) > 0) {
-    DaemonClone *clone = read_clone(statement, error);
+    DaemonClone *clone = read_clone(state, statement, error);
     if (!clone)
       return NULL;
     g_ptr_array_add(clones, clone);
@@ -233,11 +236,11 @@ daemon_state_clones(DaemonState *state, GError **error)
 }
 
 static DaemonClone *
-read_one(sqlite3_stmt *statement, GError **error)
+read_one(DaemonState *state, sqlite3_stmt *statement, GError **error)
 {
   int step = statement ? database_step(statement, error) : -1;
   if (step > 0)
-    return read_clone(statement, error);
+    return read_clone(state, statement, error);
   if (step == 0)
     doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "this host has no such clone: see \"doppeld clones\"");
   return NULL;
@@ -250,7 +253,7 @@ daemon_state_clone(DaemonState *state, const guint8 id[PAIRED_ID_LENGTH], GError
     return NULL;
   g_autoptr(DatabaseStatement) statement = database_prepare(
       state->database, error, CLONE_COLUMNS "WHERE id = ?", "b", id, (gsize)PAIRED_ID_LENGTH);
-  return read_one(statement, error);
+  return read_one(state, statement, error);
 }
 
 DaemonClone *
@@ -266,7 +269,7 @@ daemon_state_find(DaemonState *state, const char *name, GError **error)
   }
   g_autoptr(DatabaseStatement) statement =
       database_prepare(state->database, error, CLONE_COLUMNS "WHERE name = ?", "t", name);
-  DaemonClone *clone = read_one(statement, error);
+  DaemonClone *clone = read_one(state, statement, error);
   if (!clone)
     g_prefix_error(error, "\"%.80s\": ", name);
   return clone;
@@ -275,14 +278,18 @@ daemon_state_find(DaemonState *state, const char *name, GError **error)
 gboolean
 daemon_state_revoke(DaemonState *state, const guint8 id[PAIRED_ID_LENGTH], GError **error)
 {
-  if (!daemon_state_wake(state, error) ||
-      !database_run(state->database, error, "DELETE FROM clone WHERE id = ?", "b", id,
-                    (gsize)PAIRED_ID_LENGTH))
+  static const char *const deletions[] = {"DELETE FROM clone WHERE id = ?",
+                                          "DELETE FROM device WHERE clone = ?",
+                                          "DELETE FROM recovery WHERE clone = ?"};
+  if (!daemon_state_wake(state, error))
     return FALSE;
-  g_autofree char *path = daemon_state_clone_key_path(state, id);
-  if (g_unlink(path) < 0 && errno != ENOENT)
-    return doppel_error_errno(error, "the clone is revoked, but its key file %s cannot be removed", path);
-  return TRUE;
+  for (guint i = 0; i < G_N_ELEMENTS(deletions); i++)
+    if (!database_run(state->database, error, deletions[i], "b", id, (gsize)PAIRED_ID_LENGTH))
+      return FALSE;
+  if (daemon_state_remove_files(state, id, error))
+    return TRUE;
+  g_prefix_error(error, "the clone is revoked, but ");
+  return FALSE;
 }
 
 gboolean

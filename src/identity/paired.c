@@ -88,8 +88,10 @@ read_clone(GKeyFile *file, const char *name, GError **error)
   clone->name = g_strdup(name);
   clone->since = g_key_file_get_int64(file, name, "since", NULL);
   clone->addresses = g_key_file_get_string_list(file, name, "addresses", NULL, error);
+  clone->has_successor = g_key_file_has_key(file, name, "successor", NULL);
   if (clone->addresses && read_id(file, name, clone->id, error) &&
-      read_key(file, name, "key", &clone->key, error) && read_key(file, name, "host", &clone->host, error))
+      read_key(file, name, "key", &clone->key, error) && read_key(file, name, "host", &clone->host, error) &&
+      (!clone->has_successor || read_key(file, name, "successor", &clone->successor, error)))
     return g_steal_pointer(&clone);
   g_autofree char *path = file_path();
   g_prefix_error(error, "the entry \"%s\" in %s is damaged (remove it and pair again): ", name, path);
@@ -220,6 +222,25 @@ paired_set_addresses(const char *name, const char *const *addresses, GError **er
       return FALSE;
   PairedClone clone = {.name = (char *)name, .addresses = (char **)addresses};
   return change(apply_addresses, &clone, error);
+}
+
+static gboolean
+apply_successor(GKeyFile *file, gconstpointer data, GError **error)
+{
+  const PairedClone *clone = data;
+  if (!g_key_file_has_group(file, clone->name))
+    return doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "this device has no clone named \"%s\"",
+                            clone->name);
+  g_autofree char *text = identity_public_to_text(&clone->successor);
+  g_key_file_set_string(file, clone->name, "successor", text);
+  return TRUE;
+}
+
+gboolean
+paired_set_successor(const char *name, const IdentityPublic *successor, GError **error)
+{
+  PairedClone clone = {.name = (char *)name, .successor = *successor};
+  return change(apply_successor, &clone, error);
 }
 
 static gboolean

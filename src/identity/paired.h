@@ -15,6 +15,8 @@ typedef struct {
   IdentityPublic key, host;    /* the clone's key, and its host's */
   char **addresses;            /* "host:port" */
   gint64 since;                /* seconds since 1970 */
+  gboolean has_successor;      /* a recovery phrase was made or typed here since that key is kept: */
+  IdentityPublic successor;    /* public half of its successor key (recovery.h) */
 } PairedClone;
 void paired_clone_free(PairedClone *clone);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PairedClone, paired_clone_free)
@@ -33,5 +35,8 @@ gboolean paired_add(const PairedClone *clone, GError **error);
 
 /* Where a clone can be reached from now on (it has told, or the user). */
 gboolean paired_set_addresses(const char *name, const char *const *addresses, GError **error);
+
+/* The successor key of the clone's recovery phrase from now on. */
+gboolean paired_set_successor(const char *name, const IdentityPublic *successor, GError **error);
 
 gboolean paired_remove(const char *name, GError **error);

@@ -3,17 +3,21 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/io.h"
 
-#define IN_ROOM    (128u << 10) /* bytes asked from the socket at a time */
-#define DIRECT_MIN (16u << 10)  /* a local read of so much goes past the buffer */
-#define LOCAL_ROOM (1 << 20)    /* socket buffer of a local link */
+#define IN_ROOM     (128u << 10) /* bytes asked from the socket at a time */
+#define DIRECT_MIN  (16u << 10)  /* a local read of so much goes past the buffer */
+#define SPARE_LEAST (16u << 10)  /* smaller messages are the heap's business */
+#define SPARE_ROOM  (64u << 10)  /* of those whose memory is used again */
+#define LOCAL_ROOM  (1 << 20)    /* socket buffer of a local link */
 
 /* Over MPTCP, BBR never hears that it is the program that sends little, and takes a path to be as slow as
  * small messages are: docs/decisions/0011-no-bbr-over-mptcp.md. Where nothing else is allowed it stays. */
@@ -190,6 +194,8 @@ link_connection_free(LinkConnection *connection)
     gnutls_deinit(connection->tls);
   io_close(&connection->fd);
   link_message_free(connection->message);
+  while (connection->spares > 0)
+    link_message_free(connection->spare[--connection->spares]);
   g_free(connection->in.data);
   g_free(connection->out.data);
   g_free(connection->address);
@@ -309,10 +315,16 @@ link_connection_fill(LinkConnection *connection)
 static gssize
 read_tls(LinkConnection *connection, void *data, gsize length, GError **error)
 {
+  const LinkBuffer *in = &connection->in;
   gssize got;
-  do
+  gsize before;
+  /* After a ticket GnuTLS says AGAIN as well. The socket would not wake us for the records behind it, which
+   * are in our buffer already. */
+  do {
+    before = in->start;
     got = gnutls_record_recv(connection->tls, data, length);
-  while (got == GNUTLS_E_INTERRUPTED || got == GNUTLS_E_WARNING_ALERT_RECEIVED);
+  } while (got == GNUTLS_E_INTERRUPTED || got == GNUTLS_E_WARNING_ALERT_RECEIVED ||
+           (got == GNUTLS_E_AGAIN && in->start > before && in->start < in->end));
   if (got > 0)
     return got;
   if (got == GNUTLS_E_AGAIN)
@@ -358,12 +370,36 @@ read_plain(LinkConnection *connection, void *data, gsize length, GError **error)
                          : read_local(connection, data, length, error);
 }
 
+static LinkMessage *
+message_in(LinkMessage *memory, guint32 channel, gsize length, gsize room)
+{
+  *memory = (LinkMessage){.channel = channel, .data = (guint8 *)(memory + 1), .length = length, .room = room};
+  return memory;
+}
+
 LinkMessage *
 link_message_new(guint32 channel, gsize length)
 {
-  LinkMessage *message = g_malloc(sizeof *message + length);
-  *message = (LinkMessage){.channel = channel, .data = (guint8 *)(message + 1), .length = length};
-  return message;
+  return message_in(g_malloc(sizeof(LinkMessage) + length), channel, length, length);
+}
+
+static LinkMessage *
+new_message(LinkConnection *connection, guint32 channel, gsize length)
+{
+  if (length < SPARE_LEAST || length > SPARE_ROOM)
+    return link_message_new(channel, length);
+  LinkMessage *memory = connection->spares > 0 ? connection->spare[--connection->spares]
+                                               : g_malloc(sizeof(LinkMessage) + SPARE_ROOM);
+  return message_in(memory, channel, length, SPARE_ROOM);
+}
+
+void
+link_connection_recycle(LinkConnection *connection, LinkMessage *message)
+{
+  if (message->room == SPARE_ROOM && connection->spares < LINK_SPARES)
+    connection->spare[connection->spares++] = message;
+  else
+    link_message_free(message);
 }
 
 void
@@ -382,7 +418,10 @@ begin_frame(LinkConnection *connection, GError **error)
   if (greeting != (connection->stage == LINK_CONNECTION_GREETING))
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "%s sent a frame of kind %u at the wrong time",
                             connection->address, (guint)frame->kind);
-  connection->message = link_message_new(frame->channel, frame->length);
+  if (connection->message_max > 0 && frame->length > connection->message_max)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "%s sent a message of %u bytes, more than it may",
+                            connection->address, (guint)frame->length);
+  connection->message = new_message(connection, frame->channel, frame->length);
   connection->message_have = 0;
   return TRUE;
 }
@@ -469,6 +508,17 @@ gsize
 link_connection_backlog(const LinkConnection *connection)
 {
   return connection->out.end - connection->out.start;
+}
+
+gboolean
+link_connection_moves(LinkConnection *connection)
+{
+  int under_way = 0;
+  if (ioctl(connection->fd, SIOCOUTQ, &under_way) < 0 || under_way < 0 || under_way > connection->sent)
+    return FALSE;
+  guint64 before = connection->arrived;
+  connection->arrived = connection->sent - under_way;
+  return under_way > 0 && connection->arrived > before;
 }
 
 short

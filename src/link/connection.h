@@ -12,6 +12,8 @@
 #include "wire/frame.h"
 #include "wire/preamble.h"
 
+#define LINK_SPARES 8
+
 typedef enum {
   LINK_CONNECTION_DIALLING, /* the TCP handshake is under way */
   LINK_CONNECTION_SHAKING,  /* the TLS handshake is */
@@ -32,6 +34,7 @@ typedef struct {
   char *address;          /* of the peer, for messages */
   IdentityPublic peer;    /* from LINK_CONNECTION_GREETING on */
   guint64 sent, received; /* bytes that the socket took and gave */
+  guint64 arrived;        /* bytes that the peer's system had, when that was last looked at */
   guint32 watched;        /* the events that an epoll was told */
 
   gnutls_session_t tls; /* NULL: a local link */
@@ -44,6 +47,9 @@ typedef struct {
   WireFrame frame;
   LinkMessage *message;
   gsize message_have;
+  LinkMessage *spare[LINK_SPARES]; /* to be used again */
+  guint spares;
+  gsize message_max; /* of a frame's payload; 0: what frames may have */
 } LinkConnection;
 
 /* A socket that connects to `peer`, with the preamble first in its stream. */
@@ -69,6 +75,9 @@ gboolean link_connection_fill(LinkConnection *connection);
 /* A message with room for `length` bytes. */
 LinkMessage *link_message_new(guint32 channel, gsize length);
 
+/* Takes a message whose memory may serve for another one of this connection. */
+void link_connection_recycle(LinkConnection *connection, LinkMessage *message);
+
 /* The next frame: 1 with `frame` and `message` (the caller's; payload and channel), 0 where it is not all
  * there, -1 with an error: GONE for a lost connection, HOSTILE for what no correct peer sends, DENIED for a
  * refusal. */
@@ -82,6 +91,9 @@ gboolean link_connection_flush(LinkConnection *connection, GError **error);
 
 /* Bytes that the socket has not taken. */
 gsize link_connection_backlog(const LinkConnection *connection);
+
+/* Whether bytes are under way to the peer, and its system has got more of them since the last call. */
+gboolean link_connection_moves(LinkConnection *connection);
 
 /* POLLIN and POLLOUT as this stage needs them. */
 short link_connection_events(const LinkConnection *connection);

@@ -64,6 +64,8 @@ say_hello(Link *link, LinkConnection *connection, GError **error)
   hello.session = (ProtobufCBinaryData){WIRE_ID_LENGTH, link->preamble.session};
   hello.received = link->received;
   hello.resumes = link->welcomed;
+  hello.ticketless = !link->options.tickets;
+  hello.purpose = link->preamble.purpose;
   if (!put_greeting(connection, WIRE_HELLO, &hello.base, error))
     return FALSE;
   /* Nobody can have got anything before the first hello, so that messages need not wait for the answer to it.
@@ -75,11 +77,11 @@ say_hello(Link *link, LinkConnection *connection, GError **error)
 
 static gboolean
 say_welcome(Link *link, LinkConnection *connection, Doppel__Wire__LinkWelcome__Refusal refusal,
-            GError **error)
+            gboolean ticket, GError **error)
 {
   Doppel__Wire__LinkWelcome welcome = DOPPEL__WIRE__LINK_WELCOME__INIT;
   /* In front of the welcome, so that the device has it when it takes that. */
-  if (refusal == DOPPEL__WIRE__LINK_WELCOME__REFUSAL__NONE && link->options.resume_ms > 0 &&
+  if (refusal == DOPPEL__WIRE__LINK_WELCOME__REFUSAL__NONE && ticket && link->options.resume_ms > 0 &&
       connection->tls && !link_tls_give_ticket(connection->tls, error))
     return FALSE;
   welcome.version = VERSION;
@@ -101,6 +103,8 @@ come_up(Link *link, LinkConnection *connection, gint64 now)
   link->probed_at = 0;
   link->owes_ping = link->owes_pong = FALSE;
   link->peer = connection->peer;
+  link_apply_unsent(link);
+  link_tls_settle_on(link->tls, &link->peer);
   if (link->dialler)
     link_dialler_stop(link->dialler);
   drop_candidates(link);
@@ -147,7 +151,7 @@ judge_hello(const Link *link, const Doppel__Wire__LinkHello *hello)
 {
   if (hello->version != VERSION)
     return DOPPEL__WIRE__LINK_WELCOME__REFUSAL__VERSION;
-  if (hello->clone.len != WIRE_ID_LENGTH ||
+  if (hello->purpose != link->preamble.purpose || hello->clone.len != WIRE_ID_LENGTH ||
       memcmp(hello->clone.data, link->preamble.clone, WIRE_ID_LENGTH) != 0 ||
       hello->session.len != WIRE_ID_LENGTH ||
       memcmp(hello->session.data, link->preamble.session, WIRE_ID_LENGTH) != 0)
@@ -164,14 +168,17 @@ take_hello(Link *link, LinkConnection *connection, const Doppel__Wire__LinkHello
 {
   Doppel__Wire__LinkWelcome__Refusal refusal = judge_hello(link, hello);
   if (refusal != DOPPEL__WIRE__LINK_WELCOME__REFUSAL__NONE) {
-    say_welcome(link, connection, refusal, NULL);
+    say_welcome(link, connection, refusal, FALSE, NULL);
     return doppel_error_set(error, DOPPEL_ERROR_DENIED, "%s asked for a session that is not this one",
                             connection->address);
   }
+  if (link->welcomed && !identity_public_equal(&link->peer, &connection->peer))
+    return doppel_error_set(error, DOPPEL_ERROR_DENIED, "%s is another device than the session's",
+                            connection->address);
   if (hello->received < link->outbox.acknowledged || hello->received > link->outbox.written)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
                             "the peer claims to have messages that were not sent");
-  if (!say_welcome(link, connection, refusal, error))
+  if (!say_welcome(link, connection, refusal, !hello->ticketless, error))
     return FALSE;
   link_settle(link, g_steal_pointer(&link->connection));
   link_outbox_rewind(&link->outbox, hello->received);
@@ -281,6 +288,7 @@ dial_targets(Link *link, gint64 now)
       continue;
     }
     candidate->deadline = now + MS(link->options.connect_ms);
+    candidate->message_max = link->options.message_max;
     g_ptr_array_add(link->candidates, candidate);
     watch(link, candidate);
   }

@@ -80,7 +80,10 @@ link_dial_later(const char *const *addresses, const IdentityKey *own, const Iden
   if (!link)
     return NULL;
   link->dials = TRUE;
+  if (!link->options.tickets)
+    link_tls_refuse_tickets(link->tls);
   memcpy(link->preamble.clone, clone, WIRE_ID_LENGTH);
+  link->preamble.purpose = link->options.purpose;
   randombytes_buf(link->preamble.session, WIRE_ID_LENGTH);
   link->dialler = link_dialler_new(addresses, link->epoll_fd, error);
   if (!link->dialler)
@@ -130,6 +133,12 @@ link_accept_later(const LinkPreamble *preamble, const IdentityKey *own, const Id
   return link;
 }
 
+void
+link_let_in(Link *link, const IdentityPublic *peer)
+{
+  link_tls_let_in(link->tls, peer);
+}
+
 Link *
 link_accept(int fd, const LinkPreamble *preamble, const IdentityKey *own, const IdentityPublic *peer,
             const LinkOptions *options, GError **error)
@@ -166,6 +175,7 @@ link_resume(Link *link, int fd, GError **error)
     link_settle(link,
                 g_ptr_array_steal_index_fast(link->candidates, g_random_int_range(0, LINK_CANDIDATES_MAX)));
   candidate->deadline = clock_now_ns() + MS(link->options.connect_ms);
+  candidate->message_max = link->options.message_max;
   candidate->watched = EPOLLIN;
   epoll_ctl(link->epoll_fd, EPOLL_CTL_ADD, candidate->fd, &(struct epoll_event){.events = EPOLLIN});
   g_ptr_array_add(link->candidates, candidate);
@@ -290,8 +300,10 @@ add_packed(Link *link, guint32 channel, const struct iovec *pieces, guint count,
   guint8 small[8192];
   g_autofree guint8 *large = bound > sizeof small ? g_malloc(bound) : NULL;
   guint8 *packed = large ? large : small;
-  if (!link->packer)
+  if (!link->packer) {
     link->packer = wire_packer_new();
+    wire_packer_set_level(link->packer, link->options.compression);
+  }
   gsize packed_length = wire_packer_pack(link->packer, pieces, count, packed);
   link_outbox_add(&link->outbox, WIRE_PACKED, channel, &(struct iovec){packed, packed_length}, 1,
                   packed_length);
@@ -312,7 +324,7 @@ link_queue(Link *link, guint32 channel, const struct iovec *pieces, guint count,
     return FALSE;
   if (link->state == LINK_DEAD)
     return set_dead(link, error);
-  if (link->local || length < PACK_LEAST)
+  if (link->local || length < PACK_LEAST || link->options.compression < 0)
     link_outbox_add(&link->outbox, WIRE_DATA, channel, pieces, count, length);
   else
     add_packed(link, channel, pieces, count, length);
@@ -323,8 +335,12 @@ link_queue(Link *link, guint32 channel, const struct iovec *pieces, guint count,
 gboolean
 link_send(Link *link, guint32 channel, const struct iovec *pieces, guint count, GError **error)
 {
-  if (!link_queue(link, channel, pieces, count, error))
-    return FALSE;
+  return link_queue(link, channel, pieces, count, error) && link_push(link, error);
+}
+
+gboolean
+link_push(Link *link, GError **error)
+{
   link_transmit(link);
   return link->state != LINK_DEAD || set_dead(link, error);
 }
@@ -379,6 +395,31 @@ link_work(Link *link, GError **error)
   return link->state != LINK_DEAD || set_dead(link, error);
 }
 
+LinkMessage *
+link_await(Link *link, int timeout_ms, GError **error)
+{
+  gint64 deadline = timeout_ms < 0 ? G_MAXINT64 : clock_now_ns() + timeout_ms * G_GINT64_CONSTANT(1000000);
+  g_autoptr(GError) dead = NULL;
+  for (;;) {
+    LinkMessage *message = link_take(link);
+    if (message)
+      return message;
+    if (dead) { /* and all that had arrived before is taken */
+      g_propagate_error(error, g_steal_pointer(&dead));
+      return NULL;
+    }
+    int left = timeout_ms < 0 ? -1 : clock_left_ms(deadline);
+    if (left == 0) {
+      doppel_error_set(error, DOPPEL_ERROR_GONE, "the other end did not answer within %.1f s",
+                       timeout_ms / 1000.0);
+      return NULL;
+    }
+    if (!link_wait(link, left, error))
+      return NULL;
+    link_work(link, &dead);
+  }
+}
+
 static gboolean
 delivered(const Link *link)
 {
@@ -417,6 +458,15 @@ link_take(Link *link)
   if (message)
     link->inbox_bytes -= sizeof *message + message->length;
   return message;
+}
+
+gboolean
+link_peek(const Link *link, guint32 *channel)
+{
+  const LinkMessage *message = g_queue_peek_head((GQueue *)&link->inbox);
+  if (message)
+    *channel = message->channel;
+  return message != NULL;
 }
 
 LinkState

@@ -31,6 +31,7 @@ typedef struct {
   guint32 channel;
   const guint8 *data; /* owned by the message */
   gsize length;
+  gsize room; /* the link's business */
 } LinkMessage;
 void link_message_free(LinkMessage *message);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LinkMessage, link_message_free)
@@ -42,12 +43,20 @@ typedef struct {
   int connect_ms;   /* for one attempt to connect and shake hands. Default 5000 */
   int keepalive_ms; /* a peer silent for so long (half as long again on the accepting end) is probed; it is
                        away when it is silent for so long after that. Default 5000 */
-  gboolean multipath; /* use MPTCP where the kernel has it. Default TRUE */
+  gboolean multipath;  /* use MPTCP where the kernel has it. Default TRUE */
+  int compression;     /* zstd's level of what is sent, 1 to 19. Default 0: as fast as it goes; -1: none */
+  gboolean tickets;    /* later connections of a link that dials resume its TLS session: 337 bytes now for 40
+                          bytes and half of the processor's work then. Default TRUE */
+  WirePurpose purpose; /* of a link that dials: what it tells the host that it is for. Default: a device */
+  gsize message_max; /* bytes of a message of the peer's: a longer one is hostile. Default 0: LINK_MESSAGE_MAX
+                      */
+  gsize inbox_max;   /* bytes of messages that wait to be taken before no more is read. Default 0:
+                        LINK_UNSENT_MAX */
 } LinkOptions;
 #define LINK_OPTIONS_DEFAULT                                                                                 \
   (LinkOptions)                                                                                              \
   {                                                                                                          \
-    .resume_ms = 30000, .connect_ms = 5000, .keepalive_ms = 5000, .multipath = TRUE                          \
+    .resume_ms = 30000, .connect_ms = 5000, .keepalive_ms = 5000, .multipath = TRUE, .tickets = TRUE         \
   }
 
 typedef struct {
@@ -66,11 +75,11 @@ Link *link_new_local(int fd);
  * `counters` (a LinkCounters). Takes both. NULL where that file is none. */
 Link *link_new_passed(int fd, int counters);
 
-/* Dials "host:port" ("[v6]:port"), shakes hands as `own`, accepts only a peer with the key `peer`. `clone`
- * names the clone at that host (it travels in clear). `addresses` may hold several, tried in order, a little
- * overlapping, again at each re-connection. Waits until the peer has let us in. NULL with an error: USAGE for
- * no address, DENIED for a wrong key or a refusal, UNSUPPORTED for another version, GONE where nobody
- * answers. */
+/* Dials "host:port" ("[v6]:port"), shakes hands as `own`, accepts only a peer with the key `peer` (NULL: any,
+ * to be judged by link_peer() before anything is sent that not everybody may know). `clone` names the clone
+ * at that host (it travels in clear). `addresses` may hold several, tried in order, a little overlapping,
+ * again at each re-connection. Waits until the peer has let us in. NULL with an error: USAGE for no address,
+ * DENIED for a wrong key or a refusal, UNSUPPORTED for another version, GONE where nobody answers. */
 Link *link_dial(const char *const *addresses, const IdentityKey *own, const IdentityPublic *peer,
                 const guint8 clone[16], const LinkOptions *options, GError **error);
 
@@ -84,7 +93,8 @@ void link_set_addresses(Link *link, const char *const *addresses);
 
 /* The accepting end. `fd` is an accepted TCP socket whose preamble was read with link_preamble_read(), which
  * waits up to `timeout_ms`, as link_accept() does up to `connect_ms`. Shakes hands as `own`; only the key
- * `peer` is let in (NULL: any, to be judged by link_peer()). Takes `fd`, also when it fails. */
+ * `peer` is let in (NULL: any, to be judged by link_peer(); once the link is up, only that one can come back
+ * to it). Takes `fd`, also when it fails. */
 typedef WirePreamble LinkPreamble;
 gboolean link_preamble_read(int fd, int timeout_ms, LinkPreamble *preamble, GError **error);
 Link *link_accept(int fd, const LinkPreamble *preamble, const IdentityKey *own, const IdentityPublic *peer,
@@ -94,6 +104,10 @@ Link *link_accept(int fd, const LinkPreamble *preamble, const IdentityKey *own, 
  * with the right key has come in within `connect_ms`. */
 Link *link_accept_later(const LinkPreamble *preamble, const IdentityKey *own, const IdentityPublic *peer,
                         const LinkOptions *options, GError **error);
+
+/* Before the first connection: `peer` is let in as well. The first of them that comes in is the only one that
+ * can come back to this session. */
+void link_let_in(Link *link, const IdentityPublic *peer);
 
 /* The accepting end's new connection of the same session, its preamble read. Takes `fd`, also when it fails.
  * The handshake goes on in link_work(), beside the session's work; only when it has succeeded does the
@@ -113,6 +127,25 @@ gboolean link_send(Link *link, guint32 channel, const struct iovec *pieces, guin
  * and one wake-up's price for messages that the peer can only use together. */
 gboolean link_queue(Link *link, guint32 channel, const struct iovec *pieces, guint count, GError **error);
 
+/* Writes what was queued, as far as the socket takes it. FALSE when dead. */
+gboolean link_push(Link *link, GError **error);
+
+/* Bytes of what was sent or queued: those that the socket has not taken yet, behind which the next message
+ * waits; and those kept for re-sending, against LINK_UNSENT_MAX. */
+typedef struct {
+  gsize unwritten, kept;
+} LinkBacklog;
+LinkBacklog link_backlog(const Link *link);
+
+/* Less than the options' `inbox_max` from now on, for an owner that takes all messages after each
+ * link_work(): then what is read is still in the processor's cache. */
+void link_limit_inbox(Link *link, gsize bytes);
+
+/* The system holds at most so many bytes from now on that it has not sent (TCP_NOTSENT_LOWAT, tcp(7)), where
+ * it can tell: the others wait here, and what is queued later but urgent waits behind fewer. 0: as it likes.
+ */
+void link_limit_unsent(Link *link, guint bytes);
+
 /* Fills `fds` (room for LINK_POLL_MAX) with what to poll for and shortens *timeout_ms (-1: none) to the
  * link's next deadline. Number of entries. */
 guint link_prepare(Link *link, struct pollfd *fds, int *timeout_ms);
@@ -129,6 +162,17 @@ gboolean link_flush(Link *link, int timeout_ms, GError **error);
 
 /* The next message that has arrived, or NULL. */
 LinkMessage *link_take(Link *link);
+
+/* As link_message_free(), where more such messages are expected: a large one's memory is used again, which
+ * the heap would give back to the system each time. */
+void link_give_back(Link *link, LinkMessage *message);
+
+/* Waits for it, driving the link. NULL with an error: GONE after `timeout_ms` (< 0: as long as the link
+ * lives), or the link's end, before which all that arrived is handed out. */
+LinkMessage *link_await(Link *link, int timeout_ms, GError **error);
+
+/* The channel of that message, which stays where it is. FALSE where none has arrived. */
+gboolean link_peek(const Link *link, guint32 *channel);
 
 LinkState link_state(const Link *link);
 

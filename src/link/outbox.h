@@ -9,7 +9,8 @@ typedef struct LinkFrame LinkFrame;
 struct LinkFrame {
   LinkFrame *next;
   guint64 number;
-  gsize length;   /* of `bytes` */
+  gsize length; /* of `bytes` */
+  gsize room;
   guint8 bytes[]; /* header and payload */
 };
 
@@ -20,7 +21,10 @@ typedef struct {
   guint64 number;          /* of the last message queued */
   guint64 written;         /* the last that was written, perhaps in part, to any connection */
   guint64 acknowledged;
-  gsize bytes; /* memory that the frames take */
+  gsize bytes;      /* memory that the frames take */
+  gsize unwritten;  /* bytes from the cursor on */
+  LinkFrame *spare; /* to be used again: the heap would give their memory back each time, and get it anew */
+  guint spares;
 } LinkOutbox;
 
 /* Frames a message (WIRE_DATA or WIRE_PACKED) of `length` bytes in `count` pieces. */

@@ -35,6 +35,8 @@ struct Link {
   gsize untold_bytes;
   gboolean owes_pong, owes_ping;
 
+  guint unsent_max; /* bytes that the system may hold unsent; 0: any */
+
   gint64 heard_at;  /* CLOCK_MONOTONIC ns of the last bytes */
   gint64 probed_at; /* of the ping without an answer; 0: none */
   gint64 tell_at;   /* when an acknowledgement is to leave even if nothing else does; 0: nothing to tell */
@@ -69,6 +71,9 @@ gboolean link_wants_write(const Link *link);
 
 /* Whether the inbox has room. */
 gboolean link_wants_read(const Link *link);
+
+/* Tells the socket of the connection in use how much it may hold unsent. */
+void link_apply_unsent(Link *link);
 
 /* Deadlines of acknowledgement and keepalive: acts on those that have passed. */
 void link_keep_alive(Link *link, gint64 now);

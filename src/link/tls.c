@@ -19,8 +19,9 @@ static const guint8 spki_head[] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x6
 struct LinkTls {
   gnutls_certificate_credentials_t credentials;
   gnutls_priority_t priority;
-  IdentityPublic peer;
-  gboolean any;
+  GArray *peers;          /* of IdentityPublic: who is let in, if not anybody is */
+  gboolean any;           /* whoever comes is let in, until the link has settled on one */
+  gboolean ticketless;    /* for good */
   gnutls_datum_t sealing; /* the accepting end's key for tickets; made at first use */
   gnutls_datum_t kept;    /* the dialling end's last session with a ticket */
 };
@@ -45,7 +46,10 @@ link_tls_peer(gnutls_session_t session, IdentityPublic *peer)
       memcmp(shown->data, spki_head, sizeof spki_head) != 0)
     return FALSE;
   memcpy(peer->bytes, shown->data + sizeof spki_head, IDENTITY_PUBLIC_LENGTH);
-  return tls->any || identity_public_equal(peer, &tls->peer);
+  for (guint i = 0; i < tls->peers->len; i++)
+    if (identity_public_equal(peer, &g_array_index(tls->peers, IdentityPublic, i)))
+      return TRUE;
+  return tls->any;
 }
 
 static int
@@ -97,9 +101,10 @@ LinkTls *
 link_tls_new(const IdentityKey *own, const IdentityPublic *peer, GError **error)
 {
   g_autoptr(LinkTls) tls = g_new0(LinkTls, 1);
-  tls->any = peer == NULL;
+  tls->any = tls->ticketless = peer == NULL;
+  tls->peers = g_array_new(FALSE, FALSE, sizeof(IdentityPublic));
   if (peer)
-    tls->peer = *peer;
+    link_tls_let_in(tls, peer);
   int result = gnutls_certificate_allocate_credentials(&tls->credentials);
   if (result >= 0)
     result = gnutls_priority_init(&tls->priority, PRIORITY, NULL);
@@ -115,6 +120,12 @@ link_tls_new(const IdentityKey *own, const IdentityPublic *peer, GError **error)
 }
 
 void
+link_tls_refuse_tickets(LinkTls *tls)
+{
+  tls->ticketless = TRUE;
+}
+
+void
 link_tls_free(LinkTls *tls)
 {
   if (!tls)
@@ -125,7 +136,22 @@ link_tls_free(LinkTls *tls)
     gnutls_priority_deinit(tls->priority);
   wipe(&tls->sealing);
   wipe(&tls->kept);
+  g_array_unref(tls->peers);
   g_free(tls);
+}
+
+void
+link_tls_let_in(LinkTls *tls, const IdentityPublic *peer)
+{
+  g_array_append_vals(tls->peers, peer, 1);
+}
+
+void
+link_tls_settle_on(LinkTls *tls, const IdentityPublic *peer)
+{
+  tls->any = FALSE;
+  g_array_set_size(tls->peers, 0);
+  link_tls_let_in(tls, peer);
 }
 
 static int
@@ -133,7 +159,7 @@ open_server(LinkTls *tls, gnutls_session_t session)
 {
   int result = 0;
   gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
-  if (tls->any)
+  if (tls->ticketless)
     return 0;
   if (!tls->sealing.data)
     result = gnutls_session_ticket_key_generate(&tls->sealing);
@@ -146,7 +172,7 @@ link_tls_open(LinkTls *tls, gboolean server, GError **error)
 {
   gnutls_session_t session = NULL;
   guint flags = GNUTLS_NONBLOCK | GNUTLS_ENABLE_RAWPK | GNUTLS_NO_AUTO_SEND_TICKET |
-                (tls->any ? GNUTLS_NO_TICKETS : 0) | (server ? GNUTLS_SERVER : GNUTLS_CLIENT);
+                (tls->ticketless ? GNUTLS_NO_TICKETS : 0) | (server ? GNUTLS_SERVER : GNUTLS_CLIENT);
   int result = gnutls_init(&session, flags);
   if (result >= 0)
     result = gnutls_priority_set(session, tls->priority);
@@ -173,7 +199,7 @@ gboolean
 link_tls_give_ticket(gnutls_session_t session, GError **error)
 {
   const LinkTls *tls = gnutls_session_get_ptr(session);
-  if (tls->any || gnutls_session_is_resumed(session))
+  if (tls->ticketless || gnutls_session_is_resumed(session))
     return TRUE;
   int result = gnutls_session_ticket_send(session, 1, 0);
   return result >= 0 || doppel_error_set(error, DOPPEL_ERROR_GONE, "cannot give the device a ticket: %s",

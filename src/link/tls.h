@@ -12,8 +12,14 @@
  * by nothing else. */
 typedef struct LinkTls LinkTls;
 
-/* `peer` NULL: any key is let in (pairing); link_tls_peer() tells which it was. There are no tickets then. */
+/* `peer` NULL: any key is let in (pairing, other clones) until link_tls_settle_on(); link_tls_peer() tells
+ * which it was. There are no tickets then, for good: a re-connection proves its key. */
 LinkTls *link_tls_new(const IdentityKey *own, const IdentityPublic *peer, GError **error);
+/* The dialling end wants no tickets, and gets none. */
+void link_tls_refuse_tickets(LinkTls *tls);
+/* From now on `peer` is let in, too; and from now on `peer` only. */
+void link_tls_let_in(LinkTls *tls, const IdentityPublic *peer);
+void link_tls_settle_on(LinkTls *tls, const IdentityPublic *peer);
 void link_tls_free(LinkTls *tls);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LinkTls, link_tls_free)
 

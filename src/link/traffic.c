@@ -1,9 +1,13 @@
 /* What goes over the connection in use: messages out and in, acknowledgements, probes. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include "base/clock.h"
 #include "base/error.h"
 #include "link/state.h"
 
-#define OUT_MAX    (256u << 10) /* encrypted bytes that wait for the socket */
+#define OUT_MAX    (64u << 10)  /* encrypted bytes that wait for the socket */
 #define TELL_BYTES (512u << 10) /* an acknowledgement of its own after so many bytes, */
 #define TELL_COUNT 128          /* or messages, */
 #define TELL_MS    1000         /* or so long: it only frees the peer's memory, and a radio woken costs */
@@ -110,6 +114,13 @@ link_transmit(Link *link)
   g_clear_error(&error);
 }
 
+LinkBacklog
+link_backlog(const Link *link)
+{
+  gsize encrypted = link->connection ? link_connection_backlog(link->connection) : 0;
+  return (LinkBacklog){.unwritten = link->outbox.unwritten + encrypted, .kept = link->outbox.bytes};
+}
+
 gboolean
 link_wants_write(const Link *link)
 {
@@ -120,7 +131,38 @@ link_wants_write(const Link *link)
 gboolean
 link_wants_read(const Link *link)
 {
-  return link->inbox_bytes < INBOX_MAX || link->insatiable;
+  gsize max = link->options.inbox_max > 0 ? link->options.inbox_max : INBOX_MAX;
+  return link->inbox_bytes < max || link->insatiable;
+}
+
+void
+link_limit_inbox(Link *link, gsize bytes)
+{
+  link->options.inbox_max = bytes;
+}
+
+void
+link_apply_unsent(Link *link)
+{
+  if (link->connection && link->unsent_max > 0)
+    setsockopt(link->connection->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &link->unsent_max,
+               sizeof link->unsent_max);
+}
+
+void
+link_limit_unsent(Link *link, guint bytes)
+{
+  link->unsent_max = bytes;
+  link_apply_unsent(link);
+}
+
+void
+link_give_back(Link *link, LinkMessage *message)
+{
+  if (link->connection)
+    link_connection_recycle(link->connection, message);
+  else
+    link_message_free(message);
 }
 
 static gboolean
@@ -141,7 +183,8 @@ static LinkMessage *
 unpack(Link *link, const LinkMessage *packed, GError **error)
 {
   gsize length;
-  if (!wire_packed_length(packed->data, packed->length, LINK_MESSAGE_MAX, &length, error))
+  gsize max = link->options.message_max > 0 ? link->options.message_max : LINK_MESSAGE_MAX;
+  if (!wire_packed_length(packed->data, packed->length, max, &length, error))
     return NULL;
   if (!link->unpacker)
     link->unpacker = wire_unpacker_new();
@@ -246,6 +289,13 @@ patience(const Link *link)
   return link->dials ? span : span + span / 2;
 }
 
+/* When the peer will have been silent for too long, once more. */
+static gint64
+keep_alive_at(const Link *link)
+{
+  return link->probed_at ? link->probed_at + MS(link->options.keepalive_ms) : link->heard_at + patience(link);
+}
+
 void
 link_keep_alive(Link *link, gint64 now)
 {
@@ -259,13 +309,16 @@ link_keep_alive(Link *link, gint64 now)
   }
   if (!link_wants_read(link))
     link->heard_at = now;
-  if (link->probed_at && now >= link->probed_at + MS(link->options.keepalive_ms)) {
+  gboolean due = now >= keep_alive_at(link);
+  /* On a slow link the probe waits behind what is being sent, and its answer could say no more than that. */
+  gboolean moves = due && link_connection_moves(link->connection);
+  if (due && link->probed_at && !moves) {
     link_lose(link, g_error_new(DOPPEL_ERROR, DOPPEL_ERROR_GONE, "%s is silent", link->connection->address));
     return;
   }
-  if (!link->probed_at && now >= link->heard_at + patience(link)) {
+  if (due) {
+    link->owes_ping |= !link->probed_at;
     link->probed_at = now;
-    link->owes_ping = TRUE;
   }
   if (link->tell_at && now >= link->tell_at && link->outbox.offset == 0) {
     g_autoptr(GError) error = NULL;
@@ -280,8 +333,7 @@ link_keep_alive_due(const Link *link)
     return G_MAXINT64;
   if (link->connection->stage != LINK_CONNECTION_OPEN)
     return link->connection->deadline;
-  gint64 due =
-      link->probed_at ? link->probed_at + MS(link->options.keepalive_ms) : link->heard_at + patience(link);
+  gint64 due = keep_alive_at(link);
   /* In the middle of a message an acknowledgement has to wait for the socket, not for the clock. */
   if (link->tell_at && link->outbox.offset == 0)
     due = MIN(due, link->tell_at);

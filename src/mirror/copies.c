@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "mirror/page_table.h"
+
 /* Changes of a page: spans, one behind the other, of a head and `length` bytes. */
 typedef struct {
   guint16 offset, length; /* in the byte order of both twins: their memory is the same, too */
@@ -26,7 +28,7 @@ MirrorCopies *
 mirror_copies_new(void)
 {
   MirrorCopies *copies = g_new0(MirrorCopies, 1);
-  copies->pages = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+  copies->pages = mirror_page_table_new();
   return copies;
 }
 
@@ -68,23 +70,10 @@ mirror_copies_put(MirrorCopies *copies, guint64 address, const guint8 *page)
   g_hash_table_insert(copies->pages, &copy->address, copy);
 }
 
-static gboolean
-is_within(gpointer key, gpointer copy, gpointer user)
-{
-  const guint64 *range = user;
-  return *(guint64 *)key >= range[0] && *(guint64 *)key < range[1];
-}
-
 void
 mirror_copies_drop(MirrorCopies *copies, guint64 address, guint64 length)
 {
-  guint64 range[] = {address, address + length};
-  if (length / COPIES_PAGE > g_hash_table_size(copies->pages)) {
-    g_hash_table_foreach_remove(copies->pages, is_within, range);
-    return;
-  }
-  for (guint64 at = address; at < range[1]; at += COPIES_PAGE)
-    g_hash_table_remove(copies->pages, &at);
+  mirror_page_table_drop(copies->pages, address, address + length);
 }
 
 /* Offset of the first word from `at` on that is, or is not, equal in both; the page's end where there is

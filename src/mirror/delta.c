@@ -16,7 +16,7 @@ mirror_delta_new(void)
   MirrorDelta *delta = g_new0(MirrorDelta, 1);
   delta->sections = g_ptr_array_new_with_free_func((GDestroyNotify)mirror_section_free);
   delta->runs = g_array_new(FALSE, FALSE, sizeof(MirrorRun));
-  delta->data = g_byte_array_new();
+  delta->data = g_byte_array_sized_new(1);
   return delta;
 }
 

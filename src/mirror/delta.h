@@ -12,7 +12,7 @@ typedef struct {
   GPtrArray *sections; /* MirrorSection */
   gsize section_bytes; /* in those that were received */
   GArray *runs;        /* MirrorRun */
-  GByteArray *data;    /* contents of the DATA, HELD, CHANGES and KNOWN runs, in order */
+  GByteArray *data; /* contents of the DATA, HELD, CHANGES and KNOWN runs, in order; its data is never NULL */
 } MirrorDelta;
 
 MirrorDelta *mirror_delta_new(void);

@@ -303,18 +303,6 @@ mirror_scratch_make(MirrorProcess *process, GError **error)
          forget_bootstrap(leader, error);
 }
 
-gboolean
-mirror_scratch_drop(MirrorProcess *process, GError **error)
-{
-  gint64 result;
-  const guint64 arguments[6] = {process->scratch, MIRROR_SCRATCH_SIZE};
-  if (!process->scratch)
-    return TRUE;
-  gboolean done = bootstrap_call(mirror_thread_leader(process), SYS_munmap, arguments, &result, error);
-  process->scratch = 0;
-  return done;
-}
-
 /* ---- a call that may block ---- */
 
 gboolean

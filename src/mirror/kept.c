@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "mirror/copies.h"
+#include "mirror/page_table.h"
 #include "mirror/withhold.h"
 
 enum { PAGE = COPIES_PAGE };
@@ -23,8 +24,8 @@ MirrorKept *
 mirror_kept_new(void)
 {
   MirrorKept *kept = g_new0(MirrorKept, 1);
-  kept->pages = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
-  kept->fresh = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+  kept->pages = mirror_page_table_new();
+  kept->fresh = mirror_page_table_new();
   kept->gone = mirror_ranges_new();
   return kept;
 }
@@ -56,27 +57,12 @@ mirror_kept_take_along(MirrorKept *kept, guint64 start, guint64 end)
     mirror_ranges_add(kept->gone, start, end);
 }
 
-static void
-remove_range(GHashTable *pages, guint64 start, guint64 end)
-{
-  if ((end - start) / PAGE < g_hash_table_size(pages)) {
-    for (guint64 at = start; at < end; at += PAGE)
-      g_hash_table_remove(pages, &at);
-    return;
-  }
-  GHashTableIter iterator;
-  gpointer key;
-  g_hash_table_iter_init(&iterator, pages);
-  while (g_hash_table_iter_next(&iterator, &key, NULL))
-    if (*(const guint64 *)key >= start && *(const guint64 *)key < end)
-      g_hash_table_iter_remove(&iterator);
-}
-
 void
 mirror_kept_settle(MirrorKept *kept)
 {
   for (guint i = 0; i < kept->gone->len; i++)
-    remove_range(kept->pages, mirror_ranges_get(kept->gone, i)->start, mirror_ranges_get(kept->gone, i)->end);
+    mirror_page_table_drop(kept->pages, mirror_ranges_get(kept->gone, i)->start,
+                           mirror_ranges_get(kept->gone, i)->end);
   g_array_set_size(kept->gone, 0);
   GHashTableIter iterator;
   gpointer value;
@@ -91,7 +77,7 @@ mirror_kept_settle(MirrorKept *kept)
 void
 mirror_kept_drop(MirrorKept *kept, guint64 start, guint64 end)
 {
-  remove_range(kept->pages, start, end);
+  mirror_page_table_drop(kept->pages, start, end);
 }
 
 guint64

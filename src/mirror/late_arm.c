@@ -1,17 +1,13 @@
 /* What is far, from one block to the next: all threads stand. */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/io.h"
 #include "mirror/late_private.h"
-
-/* Not in the headers of the oldest kernel we build on (include/uapi/linux/userfaultfd.h). */
-enum { FEATURE_WP_UNPOPULATED = 1 << 13, FEATURE_WP_ASYNC = 1 << 15 };
+#include "mirror/userfault.h"
 
 /* ---- beginning and end ---- */
 
@@ -27,30 +23,17 @@ serve(void *user, GError **error)
   return mirror_late_serve(user, error);
 }
 
-/* One that holds back the kernel as well, which needs the right to it; the program never sees it. */
 static int
 make_userfaultfd(MirrorProcess *process, int device, GError **error)
 {
-  MirrorThread *leader = mirror_thread_leader(process);
-  const guint64 by_device[6] = {device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK};
-  const guint64 by_right[6] = {O_CLOEXEC | O_NONBLOCK};
-  gint64 remote = -EPERM, closed;
-  if ((device >= 0 && !mirror_inject_one(leader, SYS_ioctl, by_device, &remote, error)) ||
-      (remote < 0 && !mirror_inject_one(leader, SYS_userfaultfd, by_right, &remote, error)))
+  gint64 made;
+  if (!mirror_userfault_make(process, device, TRUE, &made, error))
     return -1;
-  if (remote < 0) {
-    doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
-                     "the kernel grants no userfaultfd that serves system calls (%s)", g_strerror(-remote));
-    return -1;
-  }
-  g_auto(Fd) pidfd = syscall(SYS_pidfd_open, process->pid, 0);
-  int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, (int)remote, 0);
-  if (fd < 0)
-    doppel_error_errno(error, "fetching the userfaultfd of process %d", process->pid);
-  const guint64 closing[6] = {remote};
-  if (!mirror_inject_one(leader, SYS_close, closing, &closed, fd < 0 ? NULL : error))
-    io_close(&fd);
-  return fd;
+  if (made >= 0)
+    return mirror_userfault_fetch(process, made, error);
+  doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                   "the kernel grants no userfaultfd that serves system calls (%s)", g_strerror(-made));
+  return -1;
 }
 
 MirrorLate *
@@ -59,11 +42,8 @@ mirror_late_new(MirrorProcess *process, int device, MirrorPull pull, void *user,
   int fd = make_userfaultfd(process, device, error);
   if (fd < 0)
     return NULL;
-  struct uffdio_api api = {.api = UFFD_API,
-                           .features = FEATURE_WP_ASYNC | FEATURE_WP_UNPOPULATED | UFFD_FEATURE_EVENT_FORK |
-                                       UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE |
-                                       UFFD_FEATURE_EVENT_UNMAP};
-  if (ioctl(fd, UFFDIO_API, &api) < 0) {
+  if (!mirror_userfault_begin(fd, UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
+                                      UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP)) {
     doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
                      "this kernel's userfaultfd does not tell what a program does to its memory (%s)",
                      g_strerror(errno));

@@ -1,5 +1,6 @@
 #include "mirror/lessen.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
 #include "mirror/page_index.h"
@@ -61,10 +62,9 @@ is_hole(MirrorTwin *twin, guint64 address, const guint8 *page)
 }
 
 static void
-append_page(Lessened *to, guint64 address, MirrorRunKind kind, const guint8 *page)
+append_page(Lessened *to, guint64 address, MirrorRunKind kind, const guint8 *former, const guint8 *page)
 {
   MirrorTwin *twin = to->twin;
-  const guint8 *former = twin->whole_pages ? NULL : mirror_copies_get(twin->copies, address);
   MirrorRun run = {address, PAGE, kind, 0};
   PageKey key;
   if (former && (run.changes = mirror_changes_pack(former, page, to->data))) {
@@ -80,14 +80,20 @@ append_page(Lessened *to, guint64 address, MirrorRunKind kind, const guint8 *pag
   append_run(to->runs, &run);
 }
 
+/* Many pages are written and yet are what they were: stacks, scratch memory. */
 static void
 append_whole(Lessened *to, const MirrorRun *run, const guint8 *bytes, gboolean note)
 {
   MirrorTwin *twin = to->twin;
-  for (guint64 at = 0; at < run->length; at += PAGE)
-    append_page(to, run->address + at, run->kind, bytes + at);
-  if (note)
-    mirror_copies_note(twin, run->address, bytes, run->length);
+  for (guint64 at = 0; at < run->length; at += PAGE) {
+    guint64 address = run->address + at;
+    const guint8 *former = twin->whole_pages ? NULL : mirror_copies_get(twin->copies, address);
+    if (former && memcmp(former, bytes + at, PAGE) == 0)
+      continue;
+    append_page(to, address, run->kind, former, bytes + at);
+    if (note)
+      mirror_copies_note(twin, address, bytes + at, PAGE);
+  }
 }
 
 /* Where mappings change, or much does, copies are no use. */
@@ -98,7 +104,7 @@ mirror_lessen(MirrorTwin *twin, MirrorDelta *delta)
   if (much || mirror_delta_section(delta, MIRROR_SECTION_LAYOUT, 0))
     mirror_copies_clear(twin->copies);
   Lessened to = {twin, g_array_new(FALSE, FALSE, sizeof(MirrorRun)),
-                 g_byte_array_sized_new(delta->data->len)};
+                 g_byte_array_sized_new(delta->data->len + 1)};
   guint64 at = 0;
   for (guint i = 0; i < delta->runs->len; i++) {
     const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);

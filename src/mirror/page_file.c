@@ -66,6 +66,17 @@ is_within_limit(gsize length)
   return getrlimit(RLIMIT_FSIZE, &limit) < 0 || length <= limit.rlim_cur;
 }
 
+/* A file system that is careful writes a file out before it takes the place of another, and who waits for
+ * that is the program's end. An exchange of names does without; a file that a crash leaves without its bytes
+ * is one that was damaged. */
+static gboolean
+put_in_place(const char *draft, const char *path)
+{
+  if (renameat2(AT_FDCWD, draft, AT_FDCWD, path, RENAME_EXCHANGE) == 0)
+    return unlink(draft) == 0;
+  return rename(draft, path) == 0;
+}
+
 gboolean
 page_file_save(const char *path, const PageFileKind *kind, const guint8 *bytes, gsize length, GError **error)
 {
@@ -79,7 +90,8 @@ page_file_save(const char *path, const PageFileKind *kind, const guint8 *bytes, 
   g_auto(Fd) fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0)
     return doppel_error_errno(error, "cannot make %s", temporary);
-  if (io_write_all(fd, &head, sizeof head) && io_write_all(fd, bytes, length) && rename(temporary, path) == 0)
+  if (io_write_all(fd, &head, sizeof head) && io_write_all(fd, bytes, length) &&
+      put_in_place(temporary, path))
     return TRUE;
   doppel_error_errno(error, "cannot write %s", path);
   unlink(temporary);

@@ -21,7 +21,9 @@ typedef enum {
 ForecastPage *
 page_forecast_slot(const PageForecast *forecast, guint64 number)
 {
-  gsize at = number * forecast->multiplier >> (64 - forecast->bits);
+  /* Neighbours times some numbers are neighbours again, or few heaps: folded once, they are not. */
+  guint64 mixed = number * forecast->multiplier;
+  gsize at = (mixed ^ mixed >> 32) * G_GUINT64_CONSTANT(0x9e3779b97f4a7c15) >> (64 - forecast->bits);
   while (forecast->pages[at].history && forecast->pages[at].number != number)
     at = (at + 1) & ((1 << forecast->bits) - 1);
   return &forecast->pages[at];
@@ -256,7 +258,7 @@ page_forecast_block_end(PageForecast *forecast)
 {
   ForecastExperience block[FORECAST_HISTORIES] = {0};
   guint64 touched = 0, useless = 0;
-  gboolean forgets = forecast->crowded;
+  gboolean forgets = forecast->crowded, learns = FALSE;
   for (gsize i = 0; i < (gsize)1 << forecast->bits; i++) {
     ForecastPage *page = &forecast->pages[i];
     if (!page->history || !has_outcome(page->marks))
@@ -268,14 +270,16 @@ page_forecast_block_end(PageForecast *forecast)
     touched += is_touched;
     useless += !is_touched && (page->marks & MARK_ON_CREDIT);
     forgets |= page->history == FORECAST_NEVER;
-    forecast->changed = TRUE;
+    learns = TRUE;
   }
+  forecast->changed |= learns;
   add_experience(forecast, block);
   add_credit(forecast, touched, useless);
   if (forgets)
     rebuild(forecast, forecast->bits, is_remembered);
   end_marks(forecast);
-  page_forecast_judge(forecast);
+  if (learns)
+    page_forecast_judge(forecast);
 }
 
 static gboolean

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "mirror/page_table.h"
 
 enum {
   EVENTS = 64,
@@ -49,8 +50,8 @@ mirror_pager_new(MirrorProcess *process, MirrorTracker *tracker, MirrorCopies *c
       .user = user,
       .armed = mirror_ranges_new(),
       .far = mirror_ranges_new(),
-      .held = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free),
-      .known = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free),
+      .held = mirror_page_table_new(),
+      .known = mirror_page_table_new(),
   };
   process->fill = fill;
   process->serve = serve;

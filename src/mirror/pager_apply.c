@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 
 #include "base/error.h"
+#include "mirror/page_table.h"
 #include "mirror/pager_private.h"
 
 enum { GAP_MAX = 32 }; /* pages between two runs that are armed with them: fewer mappings, some blank pages */
@@ -14,28 +15,12 @@ mirror_pager_set_store(MirrorPager *pager, PageStore *store)
   pager->store = store;
 }
 
-static void
-forget_in(GHashTable *pages, guint64 start, guint64 end)
-{
-  if ((end - start) / PAGE < g_hash_table_size(pages)) {
-    for (guint64 at = start; at < end; at += PAGE)
-      g_hash_table_remove(pages, &at);
-    return;
-  }
-  GHashTableIter iterator;
-  gpointer key;
-  g_hash_table_iter_init(&iterator, pages);
-  while (g_hash_table_iter_next(&iterator, &key, NULL))
-    if (*(guint64 *)key >= start && *(guint64 *)key < end)
-      g_hash_table_iter_remove(&iterator);
-}
-
 void
 mirror_pager_forget(MirrorPager *pager, guint64 start, guint64 end)
 {
   mirror_ranges_remove(pager->far, start, end);
-  forget_in(pager->held, start, end);
-  forget_in(pager->known, start, end);
+  mirror_page_table_drop(pager->held, start, end);
+  mirror_page_table_drop(pager->known, start, end);
 }
 
 gboolean

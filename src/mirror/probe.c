@@ -127,6 +127,14 @@ static const Row rows[PROBE_COUNT] = {
     [PROBE_TUN] = {"tun", "a network device for clones' own traffic",
                    "clones have no network device of their own",
                    "modprobe tun; in a container, allow /dev/net/tun", probe_tun},
+    [PROBE_FANOTIFY] = {"fanotify", "as the agent: be told of changes in whole file systems",
+                        "inotify, where that is found; else the tree is walked",
+                        "run the agent as root, on a root that is no overlay; " OLD_KERNEL("5.9"),
+                        probe_fanotify},
+    [PROBE_INOTIFY] = {"inotify", "as the agent: be told of changes in each directory",
+                       "the tree is walked at each synchronisation",
+                       "have the administrator raise fs.inotify.max_user_instances and max_user_watches",
+                       probe_inotify},
 };
 
 static Probe probes[PROBE_COUNT];

@@ -39,6 +39,8 @@ typedef enum {
   PROBE_CGROUP_CPU,
   PROBE_MPTCP,
   PROBE_TUN,
+  PROBE_FANOTIFY, /* of whole file systems */
+  PROBE_INOTIFY,
   PROBE_COUNT
 } ProbeFeature;
 

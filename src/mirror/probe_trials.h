@@ -55,3 +55,5 @@ gboolean probe_overlay_user(ProbeNote *note);
 gboolean probe_cgroup_cpu(ProbeNote *note);
 gboolean probe_mptcp(ProbeNote *note);
 gboolean probe_tun(ProbeNote *note);
+gboolean probe_fanotify(ProbeNote *note);
+gboolean probe_inotify(ProbeNote *note);

@@ -172,8 +172,6 @@ gboolean mirror_memory_write(MirrorProcess *process, guint64 address, const void
 /* Of pages that are known to be present. */
 gboolean mirror_memory_read_present(MirrorProcess *process, guint64 address, void *to, gsize length,
                                     GError **error);
-/* A NUL-terminated string of at most `limit` bytes. */
-char *mirror_memory_read_string(MirrorProcess *process, guint64 address, gsize limit, GError **error);
 
 /* ---- system calls in the process's name ---- */
 
@@ -185,7 +183,6 @@ typedef struct {
 
 /* Makes the scratch region. The leader stands in the stop that reports its exec. */
 gboolean mirror_scratch_make(MirrorProcess *process, GError **error);
-gboolean mirror_scratch_drop(MirrorProcess *process, GError **error);
 
 /* Executes the calls one after another in a stopped thread, which afterwards stands where it stood. None may
  * block. */

@@ -4,6 +4,8 @@
 #include <setjmp.h>
 #include <string.h>
 
+#include "mirror/symbols_rust.h"
+
 #define MANGLED_LIMIT 4096
 #define TEXT_LIMIT    16384
 
@@ -17,6 +19,9 @@ static void
 append_bounded(const char *piece, size_t length, void *opaque)
 {
   Bounded *bounded = opaque;
+  /* An empty piece may come as a null pointer. */
+  if (length == 0)
+    return;
   /* The demangler works on its stack alone, so leaving it this way loses nothing. */
   if (length >= TEXT_LIMIT - bounded->length)
     longjmp(bounded->too_long, 1);
@@ -28,7 +33,7 @@ static char *
 demangle(const char *mangled, int options)
 {
   gboolean itanium = g_str_has_prefix(mangled, "_Z");
-  if ((!itanium && !g_str_has_prefix(mangled, "_R")) || strnlen(mangled, MANGLED_LIMIT) == MANGLED_LIMIT)
+  if (strnlen(mangled, MANGLED_LIMIT) == MANGLED_LIMIT || (!itanium && !symbols_rust_is_bounded(mangled)))
     return NULL;
   g_autofree Bounded *bounded = g_malloc(sizeof(Bounded));
   Bounded *volatile kept = bounded;

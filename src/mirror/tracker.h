@@ -43,12 +43,10 @@ gboolean mirror_track_parse(const char *name, MirrorTrack *track);
 const char *mirror_track_name(MirrorTrack track);
 
 /* Starts tracking; until the first mirror_tracker_changed() everything counts as changed. The process must be
- * stopped. AUTO takes the first that works here; a forced one that does not is UNSUPPORTED. */
-MirrorTracker *mirror_tracker_new(MirrorProcess *process, MirrorTrack track, GError **error);
-/* The same with a descriptor that the process itself has open on /dev/userfaultfd (-1: none), by which pages
- * can come on demand also where the kernel touches them for the process. */
-MirrorTracker *mirror_tracker_new_demanding(MirrorProcess *process, MirrorTrack track, int device,
-                                            GError **error);
+ * stopped. AUTO takes the first that works here; a forced one that does not is UNSUPPORTED. By `device`, a
+ * descriptor that the process itself has open on /dev/userfaultfd (-1: none), pages can come on demand also
+ * where the kernel touches them for the process. */
+MirrorTracker *mirror_tracker_new(MirrorProcess *process, MirrorTrack track, int device, GError **error);
 void mirror_tracker_free(MirrorTracker *tracker);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorTracker, mirror_tracker_free)
 

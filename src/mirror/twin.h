@@ -49,10 +49,9 @@ typedef struct {
   MirrorRanges *withheld;  /* primary: pages that the mirror has to ask for */
 } MirrorTwin;
 
-/* The process must be stopped, with its scratch made. */
-MirrorTwin *mirror_twin_new(MirrorProcess *process, gboolean primary, MirrorTrack track, GError **error);
-/* See mirror_tracker_new_demanding(). */
-MirrorTwin *mirror_twin_new_demanding(MirrorProcess *process, MirrorTrack track, int device, GError **error);
+/* The process must be stopped, with its scratch made. `device`: see mirror_tracker_new(). */
+MirrorTwin *mirror_twin_new(MirrorProcess *process, gboolean primary, MirrorTrack track, int device,
+                            GError **error);
 void mirror_twin_free(MirrorTwin *twin); /* not the process */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MirrorTwin, mirror_twin_free)
 

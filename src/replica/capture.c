@@ -22,6 +22,8 @@ typedef struct {
   GHashTable *claimed; /* rows whose inode of before has been found again */
   GHashTable *renamed; /* see ReplicaCaptureOptions */
   GHashTable *origins;
+  gboolean by_path; /* see there, too */
+  GPtrArray *left_out;
   GPtrArray *entries;
   GError **error;
 } Capture;
@@ -176,7 +178,20 @@ check_lost_links(Capture *capture)
     const ReplicaEntry *entry = capture->entries->pdata[i];
     made |= entry->change == REPLICA_MAKE && entry->after.type == REPLICA_FILE;
   }
-  return !made || refuse_links(capture, lost);
+  return !made || capture->by_path || refuse_links(capture, lost);
+}
+
+/* A socket or a device node: the device keeps what it has there. */
+static gboolean
+cannot_travel(Capture *capture, ReplicaRow *row)
+{
+  if (!capture->by_path)
+    return doppel_error_set(
+        capture->error, DOPPEL_ERROR_UNSUPPORTED,
+        "the block made %s, a socket or device node, which only the device itself can make", row->path);
+  if (capture->left_out)
+    g_ptr_array_add(capture->left_out, g_strdup(row->path));
+  return TRUE;
 }
 
 static gboolean
@@ -184,13 +199,11 @@ make(Capture *capture, ReplicaRow *row)
 {
   const ReplicaFacts *before = row->before.facts;
   ReplicaNode *node = row->after.node;
-  if (row->before.below && before->type == REPLICA_FILE && before->nlink > 1 && is_plain(row->after.facts) &&
-      node->mark.facts.type == REPLICA_FILE && !node->mark.origin)
+  if (!capture->by_path && row->before.below && before->type == REPLICA_FILE && before->nlink > 1 &&
+      is_plain(row->after.facts) && node->mark.facts.type == REPLICA_FILE && !node->mark.origin)
     return settle_ambiguous(capture, row);
   if (row->after.facts->type > REPLICA_FIFO)
-    return doppel_error_set(
-        capture->error, DOPPEL_ERROR_UNSUPPORTED,
-        "the block made %s, a socket or device node, which only the device itself can make", row->path);
+    return cannot_travel(capture, row);
   ReplicaEntry *entry = add_entry(capture, REPLICA_MAKE, row, NULL);
   entry->set = REPLICA_FACT_METADATA;
   return entry->after.type != REPLICA_FILE || compare_content(capture, entry, row, NULL);
@@ -225,6 +238,19 @@ told_origin(const Capture *capture, GBytes *inode)
   return NULL;
 }
 
+/* Of the names of an inode the one at which a file of one name was, which it can be taken for. */
+static const ReplicaRow *
+row_of_one_name(const GPtrArray *rows)
+{
+  for (guint i = 0; i < rows->len; i++) {
+    const ReplicaRow *row = rows->pdata[i];
+    if (row->before.below && row->before.inode && row->before.facts->type == row->after.facts->type &&
+        row->before.facts->nlink == 1)
+      return row;
+  }
+  return NULL;
+}
+
 /* Finds the rows at which the inode that `rows` show now was before the block; NULL for a new inode. */
 static gboolean
 find_origin(Capture *capture, GPtrArray *rows, GPtrArray **found)
@@ -234,6 +260,11 @@ find_origin(Capture *capture, GPtrArray *rows, GPtrArray **found)
   *found = g_hash_table_lookup(capture->where, first->after.inode);
   if (*found || !origin || g_bytes_get_size(origin) > 0)
     return TRUE;
+  if (capture->by_path) {
+    const ReplicaRow *own = row_of_one_name(rows);
+    *found = own ? g_hash_table_lookup(capture->where, own->before.inode) : NULL;
+    return TRUE;
+  }
   const ReplicaRow *row = told_origin(capture, first->after.node->mark.inode);
   if (!row)
     row = replica_origin_guess(capture->rows, rows, capture->claimed, capture->renamed);
@@ -374,6 +405,8 @@ replica_capture(const ReplicaLayer *layer, const ReplicaBaseline *baseline,
   Capture capture = {.layer = layer, .rows = rows, .entries = delta->entries, .error = error};
   capture.renamed = options ? options->renamed : NULL;
   capture.origins = options ? options->origins : NULL;
+  capture.by_path = options && options->by_path;
+  capture.left_out = options ? options->left_out : NULL;
   capture.where = g_hash_table_new_full(g_bytes_hash, g_bytes_equal, NULL, (GDestroyNotify)g_ptr_array_unref);
   capture.names = g_hash_table_new_full(g_bytes_hash, g_bytes_equal, NULL, (GDestroyNotify)g_ptr_array_unref);
   capture.claimed = g_hash_table_new(NULL, NULL);

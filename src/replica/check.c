@@ -4,11 +4,12 @@
 #include <string.h>
 
 /* A clone's root is often another installation of the same packages, whose files have the packages' times:
- * whole seconds, which two builds may share. A time with nanoseconds in it is one file's own. */
+ * whole seconds, which two builds may share. A time with nanoseconds in it is one file's own, unless it was
+ * set: then the device's file was changed, in whatever way, later than it says. */
 static gboolean
 time_identifies(const ReplicaFacts *facts)
 {
-  return facts->mtime_ns % 1000000000 != 0;
+  return facts->mtime_ns % 1000000000 != 0 && (!facts->ctime_ns || facts->ctime_ns == facts->mtime_ns);
 }
 
 static ReplicaVerdict

@@ -22,7 +22,7 @@ enum {
   REPLICA_CHECK_TRUST_TIMES = 1,
 };
 
-/* Pure. `device` as the device told it, or `device_errno` where it got an error instead; the same of the
- * clone's own. */
+/* Pure. `device` as the device told it, with its ctime where that is known, or `device_errno` where it got an
+ * error instead; the same of the clone's own. */
 ReplicaVerdict replica_check(const ReplicaFacts *device, int device_errno, const ReplicaFacts *clone,
                              int clone_errno, guint flags);

@@ -54,6 +54,12 @@ typedef struct {
   /* Where inodes of the upper layer (replica_inode_read()) were copied up from: the path of each below.
    * Better than any guess; NULL or without some of them: what the marks say. */
   GHashTable *origins;
+  /* Nobody has watched the programs, and their inodes matter to nobody: what cannot be told to be the inode
+   * that was at its path is a new one, and nothing is refused. Of files with several hard links only the
+   * names that were written through change. Sockets and device nodes, which cannot travel, are left out:
+   * their paths are appended to `left_out` (of strings). */
+  gboolean by_path;
+  GPtrArray *left_out;
 } ReplicaCaptureOptions;
 
 /* What the block changed in `layer` since `baseline`. The mirror stands still meanwhile and until the delta

@@ -71,8 +71,8 @@ type_of(mode_t mode)
   }
 }
 
-static void
-fill_from_stat(ReplicaFacts *facts, const struct stat *st)
+void
+replica_facts_from_stat(ReplicaFacts *facts, const struct stat *st)
 {
   facts->type = type_of(st->st_mode);
   facts->mode = st->st_mode & 07777;
@@ -112,21 +112,32 @@ fill_hash(ReplicaFacts *facts, int directory, const char *name, ReplicaHashes *h
     return EAGAIN;
   if (!replica_hashes_get(hashes, fd, &st, facts->hash))
     return errno;
-  fill_from_stat(facts, &st);
+  replica_facts_from_stat(facts, &st);
   facts->hashed = TRUE;
   return 0;
+}
+
+static gboolean
+is_made_up(const struct statfs *fs)
+{
+  for (guint i = 0; i < G_N_ELEMENTS(pseudo_file_systems); i++)
+    if ((guint32)fs->f_type == (guint32)pseudo_file_systems[i])
+      return TRUE;
+  return FALSE;
 }
 
 static gboolean
 is_pseudo(const char *proc)
 {
   struct statfs fs;
-  if (statfs(proc, &fs) < 0)
-    return FALSE;
-  for (guint i = 0; i < G_N_ELEMENTS(pseudo_file_systems); i++)
-    if ((guint32)fs.f_type == (guint32)pseudo_file_systems[i])
-      return TRUE;
-  return FALSE;
+  return statfs(proc, &fs) == 0 && is_made_up(&fs);
+}
+
+gboolean
+replica_facts_pseudo(int fd)
+{
+  struct statfs fs;
+  return fstatfs(fd, &fs) < 0 || is_made_up(&fs);
 }
 
 static int
@@ -135,11 +146,13 @@ fill(ReplicaFacts *facts, int directory, const char *name, guint flags, ReplicaH
   struct stat st;
   if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0)
     return errno;
-  fill_from_stat(facts, &st);
-  if (facts->type == REPLICA_SYMLINK)
-    return fill_target(facts, directory, name);
+  replica_facts_from_stat(facts, &st);
   char proc[REPLICA_PROC_MAX];
   replica_path_proc(proc, directory, name);
+  if (facts->type == REPLICA_SYMLINK) {
+    int failure = fill_target(facts, directory, name);
+    return failure || !(flags & REPLICA_READ_ALL) ? failure : replica_xattrs_read(proc, TRUE, &facts->xattrs);
+  }
   if ((flags & REPLICA_READ_PSEUDO) && (facts->type == REPLICA_FILE || facts->type == REPLICA_DIRECTORY))
     facts->pseudo = is_pseudo(proc);
   if (facts->pseudo)
@@ -149,7 +162,7 @@ fill(ReplicaFacts *facts, int directory, const char *name, guint flags, ReplicaH
     if (failure)
       return failure;
   }
-  return replica_xattrs_read(proc, &facts->xattrs);
+  return replica_xattrs_read(proc, flags & REPLICA_READ_ALL, &facts->xattrs);
 }
 
 int
@@ -247,7 +260,7 @@ set_mtime(int directory, const char *name, gint64 mtime_ns)
 int
 replica_facts_set(int directory, const char *name, const ReplicaFacts *facts, guint what)
 {
-  gboolean is_link = facts->type == REPLICA_SYMLINK;
+  gboolean is_link = facts->type == REPLICA_SYMLINK, all = what & REPLICA_FACT_ALL_XATTRS;
   /* By descriptor: chmod() and setxattr() on a name would follow a link that was put there meanwhile. */
   g_auto(Fd) fd = openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
   struct stat st;
@@ -260,9 +273,9 @@ replica_facts_set(int directory, const char *name, const ReplicaFacts *facts, gu
   if ((what & REPLICA_FACT_OWNER) && (st.st_uid != facts->uid || st.st_gid != facts->gid) &&
       fchownat(fd, "", facts->uid, facts->gid, AT_EMPTY_PATH) < 0)
     return errno;
-  if ((what & REPLICA_FACT_XATTRS) && !is_link) {
+  if ((what & REPLICA_FACT_XATTRS) && (!is_link || all)) {
     replica_path_proc(proc, directory, name);
-    int failure = replica_xattrs_write(proc, facts->xattrs);
+    int failure = replica_xattrs_write(proc, all, facts->xattrs);
     if (failure)
       return failure;
   }

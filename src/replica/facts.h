@@ -44,6 +44,9 @@ typedef struct {
 void replica_facts_clear(ReplicaFacts *facts);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ReplicaFacts, replica_facts_clear)
 
+/* Sets what lstat(2) says; the rest is left as it is. */
+void replica_facts_from_stat(ReplicaFacts *facts, const struct stat *st);
+
 /* Makes `to` (empty or cleared) a copy of its own. */
 void replica_facts_copy(ReplicaFacts *to, const ReplicaFacts *from);
 
@@ -51,6 +54,7 @@ enum {
   REPLICA_READ_FOLLOW = 1, /* symbolic links on the way (never the last) are followed, inside the root */
   REPLICA_READ_HASH = 2,   /* the content of a file too */
   REPLICA_READ_PSEUDO = 4, /* say whether it is on a pseudo file system */
+  REPLICA_READ_ALL = 8,    /* all extended attributes, of symbolic links, too (xattrs.h) */
 };
 
 /* Fills `facts` (which need not be initialised) with what is at `path` below `root`. `hashes` may be NULL. 0,
@@ -75,11 +79,16 @@ enum {
   REPLICA_FACT_RDEV = 1 << 5, /* of devices */
   REPLICA_FACT_TARGET = 1 << 6,
   REPLICA_FACT_XATTRS = 1 << 7,
-  REPLICA_FACT_HASH = 1 << 8,  /* where both are known */
-  REPLICA_FACT_INODE = 1 << 9, /* dev, ino, ctime: of two readings on one machine */
+  REPLICA_FACT_HASH = 1 << 8,        /* where both are known */
+  REPLICA_FACT_INODE = 1 << 9,       /* dev, ino, ctime: of two readings on one machine */
+  REPLICA_FACT_ALL_XATTRS = 1 << 10, /* to be set: XATTRS are all that there are, as READ_ALL reads them */
   REPLICA_FACT_METADATA = REPLICA_FACT_MODE | REPLICA_FACT_OWNER | REPLICA_FACT_MTIME | REPLICA_FACT_XATTRS,
   REPLICA_FACT_ALL = (1 << 9) - 1,
 };
+
+/* Whether what `fd` (O_PATH will do) is open on is on a file system that the kernel makes up; TRUE where that
+ * cannot be told. */
+gboolean replica_facts_pseudo(int fd);
 
 /* Which of the facts in `what` differ: 0 when all are equal. */
 guint replica_facts_differ(const ReplicaFacts *a, const ReplicaFacts *b, guint what);

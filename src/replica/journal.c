@@ -194,6 +194,14 @@ replica_journal_commit(ReplicaJournal *journal, int root)
 }
 
 gboolean
+replica_journal_stands(int fd)
+{
+  Head head;
+  return pread(fd, &head, sizeof head, 0) == sizeof head && memcmp(head.magic, magic, sizeof magic) == 0 &&
+         head.phase == COMMITTED;
+}
+
+gboolean
 replica_journal_sync(ReplicaJournal *journal, GError **error)
 {
   if (fdatasync(journal->undo) == 0 && fdatasync(journal->fd) == 0)

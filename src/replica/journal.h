@@ -41,5 +41,9 @@ gboolean replica_journal_undo(ReplicaJournal *journal, int root, GError **error)
  * swept is left to replica_recover(), with a warning. */
 void replica_journal_commit(ReplicaJournal *journal, int root);
 
+/* Whether the transaction stands whose journal `fd` is open on. A further name of a journal's file (link(2))
+ * outlives its removal, and so tells for good what has become of the transaction. */
+gboolean replica_journal_stands(int fd);
+
 /* Everything written down so far reaches the disk. */
 gboolean replica_journal_sync(ReplicaJournal *journal, GError **error);

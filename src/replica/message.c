@@ -83,11 +83,11 @@ take_target(const Doppel__Wire__ReplicaFacts *message, ReplicaFacts *facts, GErr
 }
 
 static gboolean
-take_bytes(const Doppel__Wire__ReplicaFacts *message, ReplicaFacts *facts, GError **error)
+take_bytes(const Doppel__Wire__ReplicaFacts *message, gboolean all, ReplicaFacts *facts, GError **error)
 {
   gboolean valid;
-  facts->xattrs = replica_xattrs_parse(message->xattrs.data, message->xattrs.len, &valid);
-  if (!valid || (facts->xattrs && facts->type == REPLICA_SYMLINK))
+  facts->xattrs = replica_xattrs_parse(message->xattrs.data, message->xattrs.len, all, &valid);
+  if (!valid || (facts->xattrs && facts->type == REPLICA_SYMLINK && !all))
     return refuse(error, "set of extended attributes");
   if (message->hash.len != 0 && (message->hash.len != REPLICA_HASH_SIZE || facts->type != REPLICA_FILE))
     return refuse(error, "hash");
@@ -98,8 +98,8 @@ take_bytes(const Doppel__Wire__ReplicaFacts *message, ReplicaFacts *facts, GErro
   return take_target(message, facts, error);
 }
 
-gboolean
-replica_facts_from_message(const Doppel__Wire__ReplicaFacts *message, ReplicaFacts *facts, GError **error)
+static gboolean
+take_facts(const Doppel__Wire__ReplicaFacts *message, gboolean all, ReplicaFacts *facts, GError **error)
 {
   *facts = (ReplicaFacts){0};
   if (!message)
@@ -119,10 +119,22 @@ replica_facts_from_message(const Doppel__Wire__ReplicaFacts *message, ReplicaFac
   facts->rdev = message->rdev;
   facts->nlink = message->nlink;
   facts->pseudo = message->pseudo;
-  if (take_bytes(message, facts, error))
+  if (take_bytes(message, all, facts, error))
     return TRUE;
   replica_facts_clear(facts);
   return FALSE;
+}
+
+gboolean
+replica_facts_from_message(const Doppel__Wire__ReplicaFacts *message, ReplicaFacts *facts, GError **error)
+{
+  return take_facts(message, FALSE, facts, error);
+}
+
+gboolean
+replica_facts_all_from_message(const Doppel__Wire__ReplicaFacts *message, ReplicaFacts *facts, GError **error)
+{
+  return take_facts(message, TRUE, facts, error);
 }
 
 gboolean

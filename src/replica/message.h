@@ -17,6 +17,10 @@ void replica_facts_to_message(const ReplicaFacts *facts, Doppel__Wire__ReplicaFa
 gboolean replica_facts_from_message(const Doppel__Wire__ReplicaFacts *message, ReplicaFacts *facts,
                                     GError **error);
 
+/* The same of facts with all extended attributes (REPLICA_READ_ALL): of a copy that is kept. */
+gboolean replica_facts_all_from_message(const Doppel__Wire__ReplicaFacts *message, ReplicaFacts *facts,
+                                        GError **error);
+
 /* The same with what is the reading machine's own (facts.h). */
 void replica_facts_own_to_message(const ReplicaFacts *facts, Doppel__Wire__ReplicaFacts *message);
 gboolean replica_facts_own_from_message(const Doppel__Wire__ReplicaFacts *message, ReplicaFacts *facts,

@@ -16,7 +16,13 @@ static char self_in_procfs[32] = "/proc/self";
 gboolean
 replica_path_valid(const char *path, gsize length)
 {
-  if (length == 0 || length >= REPLICA_PATH_MAX || memchr(path, '\0', length))
+  return replica_path_valid_within(path, length, REPLICA_PATH_MAX);
+}
+
+gboolean
+replica_path_valid_within(const char *path, gsize length, gsize limit)
+{
+  if (length == 0 || length >= limit || memchr(path, '\0', length))
     return FALSE;
   for (const char *at = path, *end = path + length; at <= end;) {
     const char *slash = memchr(at, '/', end - at);
@@ -62,6 +68,13 @@ replica_path_open_parent(int root, const char *path, gboolean follow, const char
   return open_beneath(root, directory, O_PATH | O_DIRECTORY,
                       follow ? RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
                              : RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+}
+
+int
+replica_path_open_child(int directory, const char *name, int flags)
+{
+  return open_beneath(directory, name, flags | O_NOFOLLOW,
+                      RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
 }
 
 int

@@ -12,11 +12,19 @@
  * says so itself. */
 gboolean replica_path_valid(const char *path, gsize length);
 
+/* The same for paths of another greatest length (`limit` bytes, the NUL included): of who walks them
+ * component by component. */
+gboolean replica_path_valid_within(const char *path, gsize length, gsize limit);
+
 /* Opens (O_PATH) the directory that holds the last component of `path` and points *name at that component;
  * for the root itself opens the root, and the name is ".". With `follow`, symbolic links on the way are
  * followed, inside the root as after a chroot; without, one on the way is ELOOP. Never leaves the root
  * (openat2(2)). A descriptor, or -1 with errno. */
 int replica_path_open_parent(int root, const char *path, gboolean follow, const char **name);
+
+/* Opens one name of a directory: never through a symbolic link, never onto another mount. Paths of any length
+ * and depth are walked with it. A descriptor, or -1. */
+int replica_path_open_child(int directory, const char *name, int flags);
 
 /* Opens the last component itself, never through a symbolic link, parents as above without `follow`. A
  * descriptor, or -1. */

@@ -8,10 +8,14 @@ static const char *const carried_exactly[] = {"security.capability", "system.pos
                                               "system.posix_acl_default"};
 
 static gboolean
-carried(const char *name)
+carried(const char *name, gboolean all)
 {
+  if (all && g_str_has_prefix(name, "trusted."))
+    return name[8] && !g_str_has_prefix(name, "trusted.overlay.");
+  if (all && g_str_has_prefix(name, "security."))
+    return name[9] != '\0';
   if (g_str_has_prefix(name, "user."))
-    return name[5] && !g_str_has_prefix(name, "user.overlay.");
+    return name[5] && !g_str_has_prefix(name, "user.overlay.") && !g_str_has_prefix(name, "user.doppel.");
   for (guint i = 0; i < G_N_ELEMENTS(carried_exactly); i++)
     if (strcmp(name, carried_exactly[i]) == 0)
       return TRUE;
@@ -26,7 +30,7 @@ compare_names(gconstpointer a, gconstpointer b)
 
 /* The names that travel, sorted; NULL with an errno in *failure, or for none. They point into *buffer. */
 static GPtrArray *
-list_names(const char *proc, char **buffer, int *failure)
+list_names(const char *proc, gboolean all, char **buffer, int *failure)
 {
   *failure = 0;
   ssize_t length = llistxattr(proc, NULL, 0);
@@ -43,7 +47,7 @@ list_names(const char *proc, char **buffer, int *failure)
   }
   GPtrArray *names = g_ptr_array_new();
   for (char *at = *buffer; at < *buffer + length; at += strlen(at) + 1)
-    if (carried(at))
+    if (carried(at, all))
       g_ptr_array_add(names, at);
   g_ptr_array_sort(names, compare_names);
   return names;
@@ -72,12 +76,12 @@ append_attribute(GByteArray *set, const char *proc, const char *name)
 }
 
 int
-replica_xattrs_read(const char *proc, GBytes **set)
+replica_xattrs_read(const char *proc, gboolean all, GBytes **set)
 {
   *set = NULL;
   int failure;
   g_autofree char *buffer = NULL;
-  g_autoptr(GPtrArray) names = list_names(proc, &buffer, &failure);
+  g_autoptr(GPtrArray) names = list_names(proc, all, &buffer, &failure);
   if (!names || names->len == 0)
     return failure;
   g_autoptr(GByteArray) bytes = g_byte_array_new();
@@ -123,7 +127,7 @@ next_attribute(const guint8 **data, gsize *length, Attribute *attribute)
 }
 
 GBytes *
-replica_xattrs_parse(const guint8 *data, gsize length, gboolean *valid)
+replica_xattrs_parse(const guint8 *data, gsize length, gboolean all, gboolean *valid)
 {
   *valid = length == 0;
   if (length == 0 || length > REPLICA_XATTRS_MAX)
@@ -133,7 +137,7 @@ replica_xattrs_parse(const guint8 *data, gsize length, gboolean *valid)
   char last[256] = "";
   while (left > 0) {
     Attribute attribute;
-    if (!next_attribute(&at, &left, &attribute) || !carried(attribute.name) ||
+    if (!next_attribute(&at, &left, &attribute) || !carried(attribute.name, all) ||
         strcmp(attribute.name, last) <= 0)
       return NULL;
     g_strlcpy(last, attribute.name, sizeof last);
@@ -160,24 +164,33 @@ has_name(GBytes *set, const char *name)
   return FALSE;
 }
 
-int
-replica_xattrs_write(const char *proc, GBytes *set)
+/* Removes what `have` has and `set` has not. 0, or an errno. */
+static int
+remove_others(const char *proc, GBytes *have, GBytes *set)
 {
-  GBytes *have_now = NULL;
-  int failure = replica_xattrs_read(proc, &have_now);
-  g_autoptr(GBytes) have = have_now;
-  if (failure || replica_xattrs_equal(have, set))
-    return failure;
   gsize left = 0;
   const guint8 *at = have ? g_bytes_get_data(have, &left) : NULL;
   Attribute attribute;
   while (next_attribute(&at, &left, &attribute))
     if (!has_name(set, attribute.name) && lremovexattr(proc, attribute.name) < 0 && errno != ENODATA)
       return errno;
-  left = 0;
-  at = set ? g_bytes_get_data(set, &left) : NULL;
-  while (next_attribute(&at, &left, &attribute))
-    if (lsetxattr(proc, attribute.name, attribute.value, attribute.length, 0) < 0)
-      return errno;
   return 0;
+}
+
+int
+replica_xattrs_write(const char *proc, gboolean all, GBytes *set)
+{
+  GBytes *have_now = NULL;
+  int failure = replica_xattrs_read(proc, all, &have_now);
+  g_autoptr(GBytes) have = have_now;
+  if (failure || replica_xattrs_equal(have, set))
+    return failure;
+  failure = remove_others(proc, have, set);
+  gsize left = 0;
+  const guint8 *at = set ? g_bytes_get_data(set, &left) : NULL;
+  Attribute attribute;
+  while ((!failure || all) && next_attribute(&at, &left, &attribute))
+    if (lsetxattr(proc, attribute.name, attribute.value, attribute.length, 0) < 0 && !failure)
+      failure = errno;
+  return failure;
 }

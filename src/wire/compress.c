@@ -30,6 +30,12 @@ wire_packer_new(void)
 }
 
 void
+wire_packer_set_level(WirePacker *packer, int level)
+{
+  ZSTD_CCtx_setParameter(packer->context, ZSTD_c_compressionLevel, level ? level : LEVEL);
+}
+
+void
 wire_packer_free(WirePacker *packer)
 {
   if (!packer)

@@ -15,6 +15,9 @@ WirePacker *wire_packer_new(void);
 void wire_packer_free(WirePacker *packer);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WirePacker, wire_packer_free)
 
+/* How hard it tries, before the first message: zstd's level, 1 to 19; 0 is as it begins, which is 1. */
+void wire_packer_set_level(WirePacker *packer, int level);
+
 /* Room that any message of `length` bytes finds enough. */
 gsize wire_packed_bound(gsize length);
 

@@ -470,7 +470,7 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
   ask(augmenter.paths);
   make_memory();
   /* Pages cannot come on demand by this way to track: all that is far is asked for at once. */
-  twin.tracker = mirror_tracker_new(&process, MIRROR_TRACK_HASH, NULL);
+  twin.tracker = mirror_tracker_new(&process, MIRROR_TRACK_HASH, -1, NULL);
   demand_begin(&augmenter);
 
   Device device = {other, &input, 0};

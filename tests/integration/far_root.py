@@ -22,14 +22,14 @@ def mirror():
     return suite, "http://deb.debian.org/debian"
 
 
-def bootstrap(cache, folder):
-    """Debian in folder/root; the archive of it is kept in `cache` for the next time."""
+def bootstrap(cache, folder, packages=PACKAGES, name="far-root"):
+    """Debian with these packages in folder/root; the archive of it is kept in `cache` under `name` for the next time."""
     root = pathlib.Path(folder) / "root"
     suite, url = mirror()
-    archive = pathlib.Path(cache) / f"far-root-{suite}.tar"
+    archive = pathlib.Path(cache) / f"{name}-{suite}.tar"
     if not archive.exists():
         fresh = pathlib.Path(folder) / "fresh"
-        subprocess.run(["debootstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES), suite, str(fresh), url],
+        subprocess.run(["debootstrap", "--variant=minbase", "--include=" + ",".join(packages), suite, str(fresh), url],
                        check=True, stdout=subprocess.DEVNULL)
         archive.parent.mkdir(parents=True, exist_ok=True)
         partial = archive.with_suffix(f".{os.getpid()}")

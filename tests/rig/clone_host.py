@@ -5,6 +5,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 
@@ -12,6 +13,19 @@ def free_port():
     """A TCP port of loopback that nobody uses now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
+
+
+def in_memory(path):
+    """Whether what is there is kept in memory only, which no synchronisation enters."""
+    mounts = [line.split()[1:3] for line in pathlib.Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
+    parents = [str(path), *map(str, pathlib.Path(path).parents)]
+    above = [(len(point), kind) for point, kind in mounts if point in parents]
+    return max(above, default=(0, ""), key=lambda found: found[0])[1] in ("tmpfs", "ramfs")
+
+
+def on_disk():
+    """Where temporary files go that are to be synchronised."""
+    return next((place for place in (tempfile.gettempdir(), "/var/tmp") if not in_memory(place)), None)
 
 
 def process_table():
@@ -53,8 +67,9 @@ def invite(doppeld, state, *addresses):
 class CloneHost:
     """doppeld, started and stopped; `words` come before it (nsenter …)."""
 
-    def __init__(self, doppeld, state, address=None, root="/", words=()):
+    def __init__(self, doppeld, state, address=None, root="/", words=(), options=()):
         self.doppeld, self.state, self.root, self.words = doppeld, pathlib.Path(state), root, list(words)
+        self.options = list(options)  # of "doppeld serve", besides
         self.address = address or f"127.0.0.1:{free_port()}"
         self.log = self.state.parent / (self.state.name + ".log")
         self.process = None
@@ -62,8 +77,8 @@ class CloneHost:
     def start(self, patience=15):
         """Starts it and waits until it says that it can be invited to."""
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        command = [*self.words, self.doppeld, "serve", "--root", str(self.root), "--state", str(self.state),
-                   "--listen", self.address]
+        root = ["--root", str(self.root)] if self.root else []  # without: what each device synchronised
+        command = [*self.words, self.doppeld, "serve", *root, "--state", str(self.state), "--listen", self.address, *self.options]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         limit = time.monotonic() + patience

@@ -24,6 +24,12 @@ typedef struct {
   double seconds; /* of a bulk transfer, after it has got going */
 } Measure;
 
+/* What `measure` is asked for. */
+typedef struct {
+  double seconds, tolerance; /* tolerance: a share */
+  int attempts;              /* a link that does not fit is measured so often before it fails */
+} Wish;
+
 /* What the host does for a connection, by its first byte. */
 static void
 serve_one(int peer)
@@ -163,11 +169,11 @@ up_rate(const Measure *measure)
   return NAN;
 }
 
-/* One line of the table; TRUE when all is within `tolerance` (a share) of the profile. */
+/* One line of the table. */
 static gboolean
-measure_one(const Profile *profile, double seconds, double tolerance, GError **error)
+measure_once(const Profile *profile, const Wish *wish, gboolean *fits, GError **error)
 {
-  Measure measure = {.seconds = seconds};
+  Measure measure = {.seconds = wish->seconds};
   pthread_t server;
   if (!network_make(&measure.network, error))
     return FALSE;
@@ -180,32 +186,47 @@ measure_one(const Profile *profile, double seconds, double tolerance, GError **e
   pthread_join(server, NULL);
   close(measure.network.namespaces[0]);
   close(measure.network.namespaces[1]);
-  gboolean good = TRUE;
   const double wanted[] = {profile->rtt_us / 1e3, profile->down_mbit, profile->up_mbit},
                got[] = {rtt, down, up};
   printf("%-6s", profile->name);
+  *fits = TRUE;
   for (int i = 0; i < 3; i++) {
     double off = wanted[i] > 0 ? got[i] / wanted[i] - 1 : 0;
-    good = good && fabs(off) <= tolerance;
+    *fits = *fits && fabs(off) <= wish->tolerance;
     printf(" %9.2f %9.2f %+6.1f%%", wanted[i], got[i], off * 100);
   }
   printf("  %5.2f\n", count.cpu_seconds);
   fflush(stdout);
-  return good ||
+  return TRUE;
+}
+
+/* TRUE when the link fits its profile. What else the machine does at the moment is no property of the link.
+ */
+static gboolean
+measure_one(const Profile *profile, const Wish *wish, GError **error)
+{
+  gboolean fits = FALSE;
+  for (int i = 0; i < wish->attempts && !fits; i++)
+    if (!measure_once(profile, wish, &fits, error))
+      return FALSE;
+  return fits ||
          doppel_error_set(error, DOPPEL_ERROR_FAILED, "the link \"%s\" is not within %.0f %% of its profile",
-                          profile->name, tolerance * 100);
+                          profile->name, wish->tolerance * 100);
 }
 
 int
 verb_measure(int argc, char **argv)
 {
   g_auto(GStrv) names = NULL;
-  double seconds = 4, tolerance = 10;
+  Wish wish = {.seconds = 4, .tolerance = 10, .attempts = 1};
   GOptionEntry entries[] = {
       {"profile", 'p', 0, G_OPTION_ARG_STRING_ARRAY, &names, "which links (default: all that are shaped)",
        "NAME"},
-      {"seconds", 's', 0, G_OPTION_ARG_DOUBLE, &seconds, "length of each transfer (default 4)", "N"},
-      {"tolerance", 't', 0, G_OPTION_ARG_DOUBLE, &tolerance, "fail when off by more (default 10)", "PERCENT"},
+      {"seconds", 's', 0, G_OPTION_ARG_DOUBLE, &wish.seconds, "length of each transfer (default 4)", "N"},
+      {"tolerance", 't', 0, G_OPTION_ARG_DOUBLE, &wish.tolerance, "fail when off by more (default 10)",
+       "PERCENT"},
+      {"attempts", 'a', 0, G_OPTION_ARG_INT, &wish.attempts, "measure so often before it fails (default 1)",
+       "N"},
       {NULL}};
   g_autoptr(GOptionContext) context = g_option_context_new("- measure the links of the rig");
   g_autoptr(GError) error = NULL;
@@ -215,13 +236,14 @@ verb_measure(int argc, char **argv)
     g_printerr("doppel-rig: %s\n", error->message);
     return 2;
   }
+  wish.tolerance /= 100;
   printf("%-6s %27s %27s %27s  %s\n", "link", "RTT ms: wanted, got", "down Mb/s: wanted, got",
          "up Mb/s: wanted, got", "shaper CPU s");
   for (const Profile *each = profiles; each->name; each++) {
     if (names ? !g_strv_contains((const char *const *)names, each->name) : each->rtt_us == 0)
       continue;
     g_clear_error(&error);
-    if (measure_one(each, seconds, tolerance / 100, &error))
+    if (measure_one(each, &wish, &error))
       continue;
     g_printerr("doppel-rig: %s\n", error->message);
     good = FALSE;

@@ -560,9 +560,11 @@ try_path(int directory, const char *path, int flags)
   if (fd >= 0)
     close(fd);
   long length = readlinkat(directory, path, target, 8);
+  if (length < 0)
+    length = -errno;
+  int access = faccessat(directory, path, X_OK, 0) < 0 ? errno : 0;
   printf("%.40s %o: stat %d (%o), open %d, '%c', link %ld %s, access %d\n", path, flags, found, facts.st_mode,
-         opened, byte, length < 0 ? -errno : length, target,
-         faccessat(directory, path, X_OK, 0) < 0 ? errno : 0);
+         opened, byte, length, target, access);
 }
 
 static int
@@ -597,6 +599,7 @@ walk_about(void)
                                       "//",
                                       "/../etc/passwd",
                                       "chain-0",
+                                      "chain-33",
                                       "/dev/null",
                                       "/dev/./null",
                                       "/proc/self/fd/../cwd/plain",
@@ -654,10 +657,12 @@ operation_walks(void)
   make_link("loop", "loop");
   make_link("nowhere-yet", "dangling");
   make_link("/etc/passwd", "absolute");
+  /* Too long from its beginning, and short from number 33: nothing between, since a kernel that begins a walk
+     again, because something was renamed meanwhile, goes on counting links, up to three times. */
   for (int i = 0; i < 45; i++) {
     char from[32], to[32];
     snprintf(from, sizeof from, "chain-%d", i);
-    snprintf(to, sizeof to, i < 38 ? "chain-%d" : "plain", i + 1);
+    snprintf(to, sizeof to, i < 44 ? "chain-%d" : "plain", i + 1);
     make_link(to, from);
   }
   block(walk_about);

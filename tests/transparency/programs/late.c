@@ -323,6 +323,7 @@ heap_drive(int rounds)
 
 static atomic_int started;
 static unsigned long sums[THREADS];
+static unsigned char *rooms[THREADS]; /* each thread's own: what the kernel chooses could be another's gap */
 
 /* Each changes the mappings of its own slice while the others read theirs. */
 static void *
@@ -343,7 +344,7 @@ work(void *argument)
       map(at, 4 * PAGE);
     }
     sum = sum * 31 + at[PAGE] + at[5 * PAGE] * 3u;
-    unsigned char *room = map(NULL, 4 * PAGE);
+    unsigned char *room = map(rooms[number], 4 * PAGE);
     mremap(at + 4 * PAGE, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, room);
     sum = sum * 31 + digest(room, 4 * PAGE);
     munmap(room, 4 * PAGE);
@@ -360,6 +361,8 @@ threads_drive(int rounds)
     pthread_t threads[THREADS];
     block(round);
     started = 0;
+    for (size_t i = 0; i < THREADS; i++)
+      rooms[i] = map(NULL, 4 * PAGE);
     for (size_t i = 0; i < THREADS; i++)
       pthread_create(&threads[i], NULL, work, (void *)i);
     for (size_t i = 0; i < THREADS; i++)

@@ -510,6 +510,26 @@ interrupt_inside(int round)
   printf("read %zd %s, signal %d\n", got, got < 0 ? strerror(errno) : "", interrupted);
 }
 
+/* What it has read is read, though what it came from is closed long before the end. */
+static void
+close_inside(int round)
+{
+  static char line[64];
+  if (round == 0) {
+    ssize_t got = read(0, line, sizeof line - 1);
+    close(0);
+    printf("read %zd\n", got);
+  }
+  for (int i = 0; i < 12; i++) {
+    struct pollfd output = {1, POLLOUT, 0};
+    poll(&output, 1, 1000);
+    printf("tick %d\n", i);
+    fflush(stdout);
+    usleep(15000);
+  }
+  printf("%d: it was %s", round, line);
+}
+
 const Case cases[] = {{"input", NULL, input_inside, input_rest, NULL},
                       {"whole-input", NULL, whole_input, NULL, NULL},
                       {"output", NULL, output_inside, NULL, NULL},
@@ -520,6 +540,7 @@ const Case cases[] = {{"input", NULL, input_inside, input_rest, NULL},
                       {"made", NULL, made_inside, made_after, NULL},
                       {"connected", connected_before, connected_inside, server_after, NULL},
                       {"tick", NULL, tick_inside, NULL, NULL},
+                      {"close", NULL, close_inside, NULL, NULL},
                       {"send", recorder_before, send_inside, recorder_after, NULL},
                       {"connect", server_before, connect_inside, server_after, NULL},
                       {"connect-kept", server_before, connect_kept, server_after, NULL},

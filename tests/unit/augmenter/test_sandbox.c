@@ -736,7 +736,9 @@ root_before(const Fixture *fixture)
   g_autofree char *root = clone_root(fixture), *usr = g_build_filename(root, "usr", NULL);
   g_autofree char *tmp = g_build_filename(root, "sessions", NULL),
                   *probe = g_build_filename(root, "probe", NULL);
+  g_autofree char *state = g_build_filename(root, "state", NULL), *key = g_build_filename(state, "key", NULL);
   check(mkdir(root, 0755) == 0 && mkdir(usr, 0755) == 0 && mkdir(tmp, 0755) == 0);
+  check(mkdir(state, 0755) == 0 && g_file_set_contents(key, "secret", -1, NULL));
   check(mount("/usr", usr, NULL, MS_BIND, NULL) == 0);
   for (gsize i = 0; i < G_N_ELEMENTS(links); i++) {
     g_autofree char *link = g_build_filename(root, links[i], NULL),
@@ -764,7 +766,12 @@ root_body(Sandbox *sandbox, const Fixture *fixture)
   probe.spawn.path = "/probe";
   g_autofree char *outside = probe_finish(sandbox, &probe, NULL);
   check_string(outside, "ENOENT\n");
+  probe_init(&probe, -1, "read", "/state/key", NULL);
+  probe.spawn.path = "/probe";
+  g_autofree char *hidden = probe_finish(sandbox, &probe, NULL);
+  check_string(hidden, "ENOENT\n");
   const char *rest;
+  check(sandbox_layer_of(sandbox, "/state/key", &rest) == NULL);
   const SandboxLayer *layer = sandbox_layer_of(sandbox, "/usr/share/doppel-probe", &rest);
   check_string(layer->mountpoint, "/usr");
   check_string(rest, "share/doppel-probe");
@@ -776,11 +783,12 @@ static void
 test_root(void)
 {
   g_autoptr(Fixture) fixture = fixture_new(0);
-  g_autofree char *root = clone_root(fixture);
+  g_autofree char *root = clone_root(fixture), *state = g_build_filename(root, "state", NULL);
   SandboxSpec spec = fixture_spec(fixture);
   fixture->before = root_before;
   spec.local = FALSE;
   spec.root = root;
+  spec.hidden = state;
   spec.sub_ids = FALSE;
   int status = -1;
   /* spec.root is resolved by the child, after it was made */

@@ -56,6 +56,26 @@ test_add(void)
   remove_all();
 }
 
+/* A clone that was paired before phrases had successor keys has none. */
+static void
+test_successor(void)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(PairedClone) home = some_clone("home");
+  g_assert_true(paired_add(home, NULL));
+  g_autoptr(PairedClone) before = paired_find("home", NULL);
+  g_assert_false(before->has_successor);
+  g_assert_true(paired_set_successor("home", &home->host, &error));
+  g_assert_no_error(error);
+  g_autoptr(PairedClone) after = paired_find("home", NULL);
+  g_assert_true(after->has_successor);
+  g_assert_true(identity_public_equal(&after->successor, &home->host));
+  g_assert_true(identity_public_equal(&after->key, &home->key));
+  g_assert_false(paired_set_successor("away", &home->host, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_NOT_FOUND);
+  remove_all();
+}
+
 static void
 test_find(void)
 {
@@ -148,6 +168,7 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/identity/paired/add", test_add);
   g_test_add_func("/identity/paired/find", test_find);
+  g_test_add_func("/identity/paired/successor", test_successor);
   g_test_add_func("/identity/paired/names", test_names);
   g_test_add_func("/identity/paired/at-once", test_at_once);
   g_test_add_func("/identity/paired/damaged", test_damaged);

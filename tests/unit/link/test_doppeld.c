@@ -15,191 +15,32 @@
 #include "base/error.h"
 #include "daemon/daemon.h"
 #include "daemon/state.h"
+#include "host.h"
 #include "link/pair.h"
 #include "link/state.h"
 #include "world.h"
-
-typedef struct {
-  char *directory;
-  DaemonState *state;
-  IdentityKey *host_key, *device_key;
-  pid_t pid;
-  char *address;
-  guint16 port;
-} Host;
-
-/* The session's side of the tests: sends everything back; "die" makes it die. */
-static int
-echo_session(Link *link, const AugmenterSession *session)
-{
-  int control_fd = session->control_fd;
-  for (;;) {
-    struct pollfd fds[LINK_POLL_MAX + 1];
-    int timeout_ms = -1, fd;
-    guint count = link_prepare(link, fds, &timeout_ms);
-    fds[count] = (struct pollfd){.fd = control_fd, .events = POLLIN};
-    poll(fds, count + 1, timeout_ms);
-    int got = 0;
-    while (fds[count].revents && (got = session_receive_socket(session, &fd)) > 0)
-      link_resume(link, fd, NULL);
-    if (got < 0)
-      control_fd = -1;
-    gboolean alive = link_work(link, NULL);
-    LinkMessage *message;
-    for (; (message = link_take(link)); link_message_free(message)) {
-      if (message->length == 3 && memcmp(message->data, "die", 3) == 0)
-        raise(SIGKILL);
-      link_send(link, message->channel, &(struct iovec){(void *)message->data, message->length}, 1, NULL);
-    }
-    if (!alive)
-      return 0;
-  }
-}
-
-static void
-host_start(Host *host)
-{
-  fflush(NULL);
-  daemon_state_rest(host->state);
-  host->pid = fork();
-  if (host->pid == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that fails leaves nothing behind */
-    g_autofree char *state = g_strconcat("--state=", host->directory, NULL);
-    const char *arguments[] = {"doppeld", "serve", "--root=/", "--listen=127.0.0.1:0", state, NULL};
-    if (!g_getenv("DOPPELD_LOG"))
-      g_assert_nonnull(freopen("/dev/null", "w", stderr));
-    _exit(daemon_main(5, (char **)arguments, echo_session));
-  }
-  char **listening;
-  while (!(listening = daemon_state_listening(host->state, NULL)))
-    g_usleep(5000);
-  host->address = g_strdup(listening[0]);
-  host->port = atoi(strrchr(host->address, ':') + 1);
-  g_strfreev(listening);
-}
-
-static void
-host_stop(Host *host)
-{
-  int status;
-  kill(host->pid, SIGTERM);
-  g_assert_cmpint(waitpid(host->pid, &status, 0), ==, host->pid);
-  g_assert_cmpint(status, ==, 0);
-}
-
-static Host *
-host_new(void)
-{
-  Host *host = g_new0(Host, 1);
-  g_autoptr(GError) error = NULL;
-  host->directory = g_dir_make_tmp("doppeld-XXXXXX", NULL);
-  host->state = daemon_state_open(host->directory, &error);
-  g_assert_no_error(error);
-  host->host_key = daemon_state_host_key(host->state, &error);
-  g_assert_no_error(error);
-  host->device_key = identity_key_generate();
-  host_start(host);
-  return host;
-}
-
-static void
-host_free(Host *host)
-{
-  host_stop(host);
-  daemon_state_close(host->state);
-  identity_key_free(host->host_key);
-  identity_key_free(host->device_key);
-  g_autofree char *remove = g_strdup_printf("rm -rf '%s'", host->directory);
-  g_spawn_command_line_sync(remove, NULL, NULL, NULL, NULL);
-  g_free(host->directory);
-  g_free(host->address);
-  g_free(host);
-}
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Host, host_free)
-
-/* An invitation that is good for `seconds` from now. */
-static Invitation *
-invite(Host *host, int seconds)
-{
-  g_autoptr(GError) error = NULL;
-  const char *addresses[] = {host->address, NULL};
-  Invitation *invitation = invitation_new(identity_key_public(host->host_key), addresses,
-                                          g_get_real_time() / G_USEC_PER_SEC + seconds, &error);
-  g_assert_no_error(error);
-  g_assert_true(daemon_state_invite(host->state, invitation, &error));
-  return invitation;
-}
-
-static PairedClone *
-pair(Host *host)
-{
-  g_autoptr(GError) error = NULL;
-  g_autoptr(Invitation) invitation = invite(host, 60);
-  PairedClone *clone = link_pair(invitation, host->device_key, "test", &error);
-  g_assert_no_error(error);
-  return clone;
-}
-
-static Link *
-dial(const PairedClone *clone, const IdentityKey *device, GError **error)
-{
-  LinkOptions options = LINK_OPTIONS_DEFAULT;
-  options.connect_ms = 3000;
-  options.resume_ms = 2000;
-  return link_dial((const char *const *)clone->addresses, device, &clone->key, clone->id, &options, error);
-}
-
-static void
-assert_echo(Link *link, gsize length)
-{
-  g_autoptr(GError) error = NULL;
-  world_send(link, 5, length);
-  LinkMessage *message;
-  gint64 deadline = clock_now_ns() + 5 * G_GINT64_CONSTANT(1000000000);
-  while (!(message = link_take(link))) {
-    g_assert_cmpint(clock_now_ns(), <, deadline);
-    g_assert_true(link_wait(link, 100, &error));
-    link_work(link, &error);
-    g_assert_no_error(error);
-  }
-  world_check(message, 5, length);
-  link_message_free(message);
-}
-
-static void
-assert_ends(Link *link, int within_ms)
-{
-  g_autoptr(GError) error = NULL;
-  gint64 deadline = clock_now_ns() + within_ms * G_GINT64_CONSTANT(1000000);
-  while (link_state(link) != LINK_DEAD) {
-    g_assert_cmpint(clock_now_ns(), <, deadline);
-    link_wait(link, 100, NULL);
-    link_work(link, NULL);
-  }
-  g_assert_false(link_work(link, &error));
-  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_GONE);
-}
 
 static void
 test_pair(void)
 {
   g_autoptr(Host) host = host_new();
   g_autoptr(GError) error = NULL;
-  g_autoptr(PairedClone) clone = pair(host);
+  g_autoptr(PairedClone) clone = host_pair(host);
   g_assert_cmpstr(clone->name, ==, "test");
   g_assert_true(identity_public_equal(&clone->host, identity_key_public(host->host_key)));
   /* The clone has a key of its own. */
   g_assert_false(identity_public_equal(&clone->key, &clone->host));
   g_autoptr(DaemonClone) known = daemon_state_clone(host->state, clone->id, &error);
   g_assert_no_error(error);
-  g_assert_true(identity_public_equal(&known->device, identity_key_public(host->device_key)));
+  g_assert_cmpuint(known->devices->len, ==, 1);
+  g_assert_true(daemon_devices_have(known->devices, identity_key_public(host->device_key)));
   g_assert_true(identity_public_equal(&known->key, &clone->key));
   g_assert_cmpint(known->seen, ==, 0);
 
-  g_autoptr(Link) link = dial(clone, host->device_key, &error);
+  g_autoptr(Link) link = host_dial(clone, host->device_key, &error);
   g_assert_no_error(error);
-  assert_echo(link, 10);
-  assert_echo(link, 1000000);
+  host_assert_echo(link, 10);
+  host_assert_echo(link, 1000000);
   /* The host notes it beside the session, not before it. */
   gint64 when = 0;
   for (int turn = 0; turn < 200 && !when; turn++, g_usleep(10000)) {
@@ -210,7 +51,7 @@ test_pair(void)
   g_assert_cmpint(when, >, 0);
 
   g_autoptr(IdentityKey) other = identity_key_generate();
-  g_assert_null(dial(clone, other, &error));
+  g_assert_null(host_dial(clone, other, &error));
   g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_DENIED);
 }
 
@@ -231,12 +72,12 @@ test_invitations(void)
   g_autoptr(IdentityKey) other = identity_key_generate();
   g_autoptr(GError) error = NULL;
 
-  g_autoptr(Invitation) expired = invite(host, -2);
+  g_autoptr(Invitation) expired = host_invite(host, -2);
   assert_not_paired(expired, host->device_key, DOPPEL_ERROR_DENIED, "expired");
 
   /* Once used, it is of no use to another device; the same device gets the same answer, should it have missed
    * it. */
-  g_autoptr(Invitation) good = invite(host, 60);
+  g_autoptr(Invitation) good = host_invite(host, 60);
   g_autoptr(PairedClone) clone = link_pair(good, host->device_key, "a", &error);
   g_assert_no_error(error);
   g_autoptr(PairedClone) again = link_pair(good, host->device_key, "b", &error);
@@ -247,12 +88,12 @@ test_invitations(void)
   g_autoptr(GPtrArray) clones = daemon_state_clones(host->state, NULL);
   g_assert_cmpuint(clones->len, ==, 1);
 
-  g_autoptr(Invitation) unknown = invite(host, 60);
+  g_autoptr(Invitation) unknown = host_invite(host, 60);
   unknown->id[0] ^= 1;
   assert_not_paired(unknown, host->device_key, DOPPEL_ERROR_NOT_FOUND, "does not know");
 
   /* Somebody with another key has taken the host's place. */
-  g_autoptr(Invitation) impostor = invite(host, 60);
+  g_autoptr(Invitation) impostor = host_invite(host, 60);
   impostor->host = *identity_key_public(other);
   assert_not_paired(impostor, host->device_key, DOPPEL_ERROR_DENIED, "another key");
 }
@@ -263,8 +104,8 @@ test_brute_force(void)
 {
   g_autoptr(Host) host = host_new();
   g_autoptr(IdentityKey) other = identity_key_generate();
-  g_autoptr(Invitation) first = invite(host, 60);
-  g_autoptr(Invitation) second = invite(host, 60);
+  g_autoptr(Invitation) first = host_invite(host, 60);
+  g_autoptr(Invitation) second = host_invite(host, 60);
   for (int i = 0; i < DAEMON_ATTEMPTS_MAX; i++) {
     first->secret[i] ^= 0x40;
     assert_not_paired(first, other, DOPPEL_ERROR_DENIED, "secret is not");
@@ -282,7 +123,7 @@ test_unpair(void)
   g_autoptr(Host) host = host_new();
   g_autoptr(IdentityKey) other = identity_key_generate();
   g_autoptr(GError) error = NULL;
-  g_autoptr(PairedClone) clone = pair(host);
+  g_autoptr(PairedClone) clone = host_pair(host);
   g_assert_false(link_unpair(clone, other, &error));
   g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_NOT_FOUND);
   g_clear_error(&error);
@@ -290,7 +131,7 @@ test_unpair(void)
   g_assert_no_error(error);
   g_assert_null(daemon_state_clone(host->state, clone->id, NULL));
   g_assert_null(daemon_state_clone_key(host->state, clone->id, NULL));
-  g_assert_null(dial(clone, host->device_key, &error));
+  g_assert_null(host_dial(clone, host->device_key, &error));
   g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_GONE);
   g_assert_nonnull(strstr(error->message, "does not know this clone"));
 }
@@ -301,17 +142,53 @@ test_revoke(void)
 {
   g_autoptr(Host) host = host_new();
   g_autoptr(GError) error = NULL;
-  g_autoptr(PairedClone) first = pair(host);
-  g_autoptr(PairedClone) second = pair(host);
-  g_autoptr(Link) revoked = dial(first, host->device_key, &error);
+  g_autoptr(PairedClone) first = host_pair(host);
+  g_autoptr(PairedClone) second = host_pair(host);
+  g_autoptr(Link) revoked = host_dial(first, host->device_key, &error);
   g_assert_no_error(error);
-  g_autoptr(Link) kept = dial(second, host->device_key, &error);
+  g_autoptr(Link) kept = host_dial(second, host->device_key, &error);
   g_assert_no_error(error);
-  assert_echo(revoked, 10);
-  assert_echo(kept, 10);
+  host_assert_echo(revoked, 10);
+  host_assert_echo(kept, 10);
   g_assert_true(daemon_state_revoke(host->state, first->id, &error));
-  assert_ends(revoked, 6000);
-  assert_echo(kept, 10);
+  host_assert_ends(revoked, 6000);
+  host_assert_echo(kept, 10);
+}
+
+static gboolean
+comes_to_be(const char *path, gboolean there)
+{
+  for (int turn = 0; turn < 1000 && g_file_test(path, G_FILE_TEST_EXISTS) != there; turn++)
+    g_usleep(10000);
+  return g_file_test(path, G_FILE_TEST_EXISTS) == there;
+}
+
+/* What a session keeps is its clone's, and goes with it: even what it keeps after that. */
+static void
+test_pages(void)
+{
+  g_autoptr(Host) host = host_new();
+  g_autoptr(GError) error = NULL;
+  g_autoptr(PairedClone) first = host_pair(host);
+  g_autoptr(PairedClone) second = host_pair(host);
+  g_autofree char *pages = daemon_state_clone_pages(host->state, first->id);
+  g_autofree char *other = daemon_state_clone_pages(host->state, second->id);
+  g_assert_cmpstr(pages, !=, other);
+  g_assert_cmpint(g_mkdir_with_parents(other, 0700), ==, 0);
+  g_autoptr(Link) link = host_dial(first, host->device_key, &error);
+  g_assert_no_error(error);
+  host_assert_echo(link, 10);
+  g_assert_true(link_send(link, 1, &(struct iovec){(void *)"keep", 4}, 1, NULL));
+  g_assert_true(comes_to_be(pages, TRUE));
+  /* The session makes them anew: whether this finds them in a moment without does not matter. */
+  daemon_state_revoke(host->state, first->id, NULL);
+  g_assert_null(daemon_state_clone(host->state, first->id, NULL));
+  g_assert_null(daemon_state_clone_key(host->state, first->id, NULL));
+  g_assert_true(comes_to_be(pages, TRUE));
+  /* Killed within some seconds; then it is cleared away. */
+  host_assert_ends(link, 8000);
+  g_assert_true(comes_to_be(pages, FALSE));
+  g_assert_true(g_file_test(other, G_FILE_TEST_IS_DIR));
 }
 
 /* A session whose process dies is over for the device, at once. */
@@ -320,15 +197,15 @@ test_crash(void)
 {
   g_autoptr(Host) host = host_new();
   g_autoptr(GError) error = NULL;
-  g_autoptr(PairedClone) clone = pair(host);
-  g_autoptr(Link) link = dial(clone, host->device_key, &error);
+  g_autoptr(PairedClone) clone = host_pair(host);
+  g_autoptr(Link) link = host_dial(clone, host->device_key, &error);
   g_assert_no_error(error);
-  assert_echo(link, 10);
+  host_assert_echo(link, 10);
   g_assert_true(link_send(link, 1, &(struct iovec){(void *)"die", 3}, 1, NULL));
-  assert_ends(link, 2000);
-  g_autoptr(Link) next = dial(clone, host->device_key, &error);
+  host_assert_ends(link, 2000);
+  g_autoptr(Link) next = host_dial(clone, host->device_key, &error);
   g_assert_no_error(error);
-  assert_echo(next, 10);
+  host_assert_echo(next, 10);
 }
 
 /* A connection that breaks is taken up by the same process. */
@@ -337,7 +214,7 @@ test_resume(void)
 {
   g_autoptr(Host) host = host_new();
   g_autoptr(GError) error = NULL;
-  g_autoptr(PairedClone) clone = pair(host);
+  g_autoptr(PairedClone) clone = host_pair(host);
   g_autoptr(World) world = world_new();
   Proxy *proxy = proxy_new(world);
   proxy->to = host->port;
@@ -368,23 +245,23 @@ test_restart(void)
 {
   g_autoptr(Host) host = host_new();
   g_autoptr(GError) error = NULL;
-  g_autoptr(PairedClone) clone = pair(host);
-  g_autoptr(Link) link = dial(clone, host->device_key, &error);
+  g_autoptr(PairedClone) clone = host_pair(host);
+  g_autoptr(Link) link = host_dial(clone, host->device_key, &error);
   g_assert_no_error(error);
-  assert_echo(link, 10);
+  host_assert_echo(link, 10);
   kill(host->pid, SIGKILL);
   waitpid(host->pid, NULL, 0);
-  assert_echo(link, 10);
+  host_assert_echo(link, 10);
   g_free(host->address);
   const char *nowhere[] = {NULL};
   g_assert_true(daemon_state_set_listening(host->state, nowhere, &error));
   host_start(host);
   g_strfreev(clone->addresses);
   clone->addresses = g_strsplit(host->address, "\n", -1);
-  g_autoptr(Link) next = dial(clone, host->device_key, &error);
+  g_autoptr(Link) next = host_dial(clone, host->device_key, &error);
   g_assert_no_error(error);
-  assert_echo(next, 10);
-  assert_echo(link, 10);
+  host_assert_echo(next, 10);
+  host_assert_echo(link, 10);
 }
 
 static int
@@ -406,15 +283,15 @@ test_flood(void)
 {
   g_autoptr(Host) host = host_new();
   g_autoptr(GError) error = NULL;
-  g_autoptr(PairedClone) clone = pair(host);
-  g_autoptr(Link) before = dial(clone, host->device_key, &error);
+  g_autoptr(PairedClone) clone = host_pair(host);
+  g_autoptr(Link) before = host_dial(clone, host->device_key, &error);
   g_assert_no_error(error);
   static const char *const sources[] = {"127.0.0.1", "127.0.0.2", "127.0.0.3",
                                         "127.0.0.4", "127.0.0.5", "127.0.0.6"};
   int fds[360];
   guint8 bytes[WIRE_PREAMBLE_LENGTH];
   for (gsize i = 0; i < G_N_ELEMENTS(fds); i++) {
-    WirePreamble preamble;
+    WirePreamble preamble = {.purpose = WIRE_PURPOSE_DEVICE};
     memcpy(preamble.clone, clone->id, sizeof preamble.clone);
     memset(preamble.session, i, sizeof preamble.session);
     preamble.session[0] = i >> 8;
@@ -426,10 +303,10 @@ test_flood(void)
     send(fds[i], bytes, i % 3 == 0 ? 0 : i % 3 == 1 ? 39 : 40, MSG_NOSIGNAL);
   }
   gint64 start = clock_now_ns();
-  assert_echo(before, 1000);
+  host_assert_echo(before, 1000);
   /* From an address of its own, the flood's sources being full. */
   int fd = connect_from("127.0.1.9", host->port);
-  WirePreamble preamble;
+  WirePreamble preamble = {.purpose = WIRE_PURPOSE_DEVICE};
   memcpy(preamble.clone, clone->id, sizeof preamble.clone);
   memset(preamble.session, 0xee, sizeof preamble.session);
   g_autoptr(LinkTls) tls = link_tls_new(host->device_key, &clone->key, NULL);
@@ -446,7 +323,7 @@ test_flood(void)
   close(fd);
   for (gsize i = 0; i < G_N_ELEMENTS(fds); i++)
     close(fds[i]);
-  assert_echo(before, 1000);
+  host_assert_echo(before, 1000);
 }
 
 /* Somebody who names a running session gets to its process, and nowhere from there. */
@@ -455,8 +332,8 @@ test_stranger(void)
 {
   g_autoptr(Host) host = host_new();
   g_autoptr(GError) error = NULL;
-  g_autoptr(PairedClone) clone = pair(host);
-  g_autoptr(Link) link = dial(clone, host->device_key, &error);
+  g_autoptr(PairedClone) clone = host_pair(host);
+  g_autoptr(Link) link = host_dial(clone, host->device_key, &error);
   g_assert_no_error(error);
   g_autoptr(IdentityKey) own = identity_key_generate();
   const char *addresses[] = {host->address, NULL};
@@ -473,7 +350,7 @@ test_stranger(void)
     g_assert_cmpint(link_state(stranger), !=, LINK_UP);
   }
   g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_DENIED);
-  assert_echo(link, 100000);
+  host_assert_echo(link, 100000);
   g_assert_cmpuint(link_counters(link)->reconnects, ==, 0);
 }
 
@@ -483,8 +360,8 @@ test_names(void)
 {
   g_autoptr(Host) host = host_new();
   g_autoptr(GError) error = NULL;
-  g_autoptr(PairedClone) first = pair(host);
-  g_autoptr(PairedClone) second = pair(host);
+  g_autoptr(PairedClone) first = host_pair(host);
+  g_autoptr(PairedClone) second = host_pair(host);
   g_autoptr(GPtrArray) clones = daemon_state_clones(host->state, NULL);
   g_assert_cmpuint(clones->len, ==, 2);
   const DaemonClone *a = clones->pdata[0], *b = clones->pdata[1];
@@ -505,6 +382,7 @@ main(int argc, char **argv)
   g_test_add_func("/doppeld/brute-force", test_brute_force);
   g_test_add_func("/doppeld/unpair", test_unpair);
   g_test_add_func("/doppeld/revoke", test_revoke);
+  g_test_add_func("/doppeld/pages", test_pages);
   g_test_add_func("/doppeld/crash", test_crash);
   g_test_add_func("/doppeld/resume", test_resume);
   g_test_add_func("/doppeld/restart", test_restart);

@@ -70,6 +70,7 @@ rogue_hello(Rogue *rogue, const WirePreamble *preamble, guint32 version, guint64
   hello.version = version;
   hello.clone = (ProtobufCBinaryData){16, (guint8 *)preamble->clone};
   hello.session = (ProtobufCBinaryData){16, (guint8 *)preamble->session};
+  hello.purpose = preamble->purpose;
   hello.received = received;
   hello.resumes = resumes;
   guint32 length = doppel__wire__link_hello__pack(&hello, packed);
@@ -86,7 +87,7 @@ let_time_pass(World *world)
 static WirePreamble
 some_preamble(const World *world)
 {
-  WirePreamble preamble;
+  WirePreamble preamble = {.purpose = WIRE_PURPOSE_DEVICE};
   memcpy(preamble.clone, world->clone, sizeof preamble.clone);
   memset(preamble.session, 0x5e, sizeof preamble.session);
   return preamble;
@@ -128,11 +129,71 @@ test_frames(void)
   }
 }
 
+/* Where anybody is let in, whoever came first has the session: with its name alone nobody else gets into it,
+ * neither while its owner is there nor while it is away. */
+static void
+test_session_of_another(void)
+{
+  g_autoptr(World) world = world_new();
+  world->anybody = TRUE;
+  Proxy *proxy = proxy_new(world);
+  world_dial(world, proxy->address);
+  world_until(world, world_is_up, 5000);
+  g_assert_true(identity_public_equal(link_peer(world->host), identity_key_public(world->device_key)));
+  g_autoptr(IdentityKey) stranger = identity_key_generate();
+  WirePreamble preamble = world->preamble;
+  for (int away = 0; away < 2; away++) {
+    if (away) {
+      proxy->deaf = TRUE;
+      proxy_cut(proxy);
+    }
+    g_autoptr(Rogue) rogue = rogue_new(world, stranger, &preamble);
+    rogue_hello(rogue, &preamble, 1, 0, TRUE);
+    rogue_put(rogue, &(WireFrame){.kind = WIRE_DATA, .length = 2, .channel = 9, .sequence = 1}, "no");
+    let_time_pass(world);
+    g_assert_null(link_take(world->host));
+    g_assert_true(identity_public_equal(link_peer(world->host), identity_key_public(world->device_key)));
+  }
+  proxy->deaf = FALSE;
+  world_until(world, world_is_up, 5000);
+  world_send(world->device, 1, 1000);
+  g_autoptr(LinkMessage) message = world_receive(world, world->host);
+  world_check(message, 1, 1000);
+  g_assert_cmpuint(link_counters(world->host)->reconnects, ==, 1);
+  proxy_free(world, proxy);
+}
+
+static gboolean
+device_is_dead(World *world)
+{
+  return world->device_error != NULL;
+}
+
+/* The same of the dialling end: who took the host's address is not taken for the host. */
+static void
+test_host_of_another(void)
+{
+  g_autoptr(World) world = world_new();
+  world->anybody = TRUE;
+  world->options.resume_ms = 400;
+  Proxy *proxy = proxy_new(world);
+  world_dial(world, proxy->address);
+  world_until(world, world_is_up, 5000);
+  link_free(g_steal_pointer(&world->host));
+  g_autoptr(IdentityKey) right = g_steal_pointer(&world->clone_key);
+  world->clone_key = identity_key_generate();
+  proxy_cut(proxy);
+  world_until(world, device_is_dead, 5000);
+  g_assert_error(world->device_error, DOPPEL_ERROR, DOPPEL_ERROR_DENIED);
+  g_assert_nonnull(strstr(world->device_error->message, "another key"));
+  proxy_free(world, proxy);
+}
+
 /* Greetings that are none do not even make a session. */
 static void
 test_greetings(void)
 {
-  for (int way = 0; way < 9; way++) {
+  for (int way = 0; way < 10; way++) {
     g_autoptr(World) world = world_new();
     world->options.connect_ms = 400;
     WirePreamble preamble = some_preamble(world), other = preamble;
@@ -156,6 +217,10 @@ test_greetings(void)
       break;
     case 4:
       rogue_hello(rogue, &preamble, 1, 0, TRUE);
+      break;
+    case 9: /* says another purpose than it came with */
+      preamble.purpose = WIRE_PURPOSE_PEER;
+      rogue_hello(rogue, &preamble, 1, 0, FALSE);
       break;
     case 5:
       rogue_put(rogue, &(WireFrame){.kind = WIRE_HELLO, .length = 100}, rubbish);
@@ -364,6 +429,8 @@ main(int argc, char **argv)
 {
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/link/hostile/frames", test_frames);
+  g_test_add_func("/link/hostile/session-of-another", test_session_of_another);
+  g_test_add_func("/link/hostile/host-of-another", test_host_of_another);
   g_test_add_func("/link/hostile/greetings", test_greetings);
   g_test_add_func("/link/hostile/stranger", test_stranger);
   g_test_add_func("/link/hostile/crowd", test_crowd);

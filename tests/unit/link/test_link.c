@@ -114,6 +114,25 @@ test_counters(void)
   proxy_free(world, proxy);
 }
 
+/* What is not to be compressed travels as it is, for what repeats itself, too; and the host is told what the
+ * connection is for before it knows from whom. */
+static void
+test_plain_to_a_peer(void)
+{
+  g_autoptr(World) world = world_new();
+  world->options.compression = -1;
+  world->options.purpose = WIRE_PURPOSE_PEER;
+  world_dial(world, NULL);
+  world_until(world, world_is_up, 5000);
+  g_assert_cmpuint(world->preamble.purpose, ==, WIRE_PURPOSE_PEER);
+  static const guint8 zeros[100000];
+  guint64 before = link_counters(world->device)->bytes_sent;
+  g_assert_true(link_send(world->device, 1, &(struct iovec){(guint8 *)zeros, sizeof zeros}, 1, NULL));
+  g_autoptr(LinkMessage) message = world_receive(world, world->host);
+  g_assert_cmpmem(message->data, message->length, zeros, sizeof zeros);
+  g_assert_cmpuint(link_counters(world->device)->bytes_sent - before, >=, sizeof zeros);
+}
+
 /* A device with another key is refused by the host, and a host with another key by the device. */
 static void
 test_wrong_device(void)
@@ -367,6 +386,7 @@ main(int argc, char **argv)
   g_test_add_func("/link/too-long", test_too_long);
   g_test_add_func("/link/early", test_early);
   g_test_add_func("/link/counters", test_counters);
+  g_test_add_func("/link/plain-to-a-peer", test_plain_to_a_peer);
   g_test_add_func("/link/wrong-device", test_wrong_device);
   g_test_add_func("/link/wrong-host", test_wrong_host);
   g_test_add_func("/link/addresses", test_addresses);

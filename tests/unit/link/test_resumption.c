@@ -71,6 +71,26 @@ test_resumes(void)
   proxy_free(world, proxy);
 }
 
+/* What arrives behind a ticket, in the same piece, is taken at once: no socket tells of it again. */
+static void
+test_behind_ticket(void)
+{
+  g_autoptr(World) world = world_new();
+  world_dial(world, NULL);
+  while (!world->host || link_state(world->host) != LINK_UP)
+    world_step(world, 50);
+  world_send(world->host, 1, 400);
+  g_assert_cmpint(link_state(world->device), ==, LINK_AWAY);
+  link_work(world->device, &world->device_error);
+  g_assert_no_error(world->device_error);
+  g_assert_cmpint(link_state(world->device), ==, LINK_UP);
+  guint flags = gnutls_session_get_flags(world->device->connection->tls);
+  g_assert_cmpuint(flags & GNUTLS_SFLAGS_SESSION_TICKET, !=, 0);
+  g_autoptr(LinkMessage) message = link_take(world->device);
+  g_assert_nonnull(message);
+  world_check(message, 1, 400);
+}
+
 /* A device that resumes nothing has nothing to keep. */
 static void
 test_no_ticket(void)
@@ -486,6 +506,7 @@ main(int argc, char **argv)
 {
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/link/resumption/resumes", test_resumes);
+  g_test_add_func("/link/resumption/behind-ticket", test_behind_ticket);
   g_test_add_func("/link/resumption/no-ticket", test_no_ticket);
   g_test_add_func("/link/resumption/impostor", test_impostor);
   g_test_add_func("/link/resumption/host-forgot", test_host_forgot);

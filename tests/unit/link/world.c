@@ -47,8 +47,8 @@ world_new(void)
   world->device_key = identity_key_generate();
   world->clone_key = identity_key_generate();
   memset(world->clone, 0xc1, sizeof world->clone);
-  world->options =
-      (LinkOptions){.resume_ms = 5000, .connect_ms = 3000, .keepalive_ms = 2000, .multipath = FALSE};
+  world->options = (LinkOptions){
+      .resume_ms = 5000, .connect_ms = 3000, .keepalive_ms = 2000, .multipath = FALSE, .tickets = TRUE};
   world->listener = world_listen(&world->port);
   world->address = g_strdup_printf("127.0.0.1:%u", world->port);
   world->proxies = g_ptr_array_new();
@@ -76,8 +76,8 @@ world_dial(World *world, const char *address)
 {
   GError *error = NULL;
   const char *addresses[] = {address ? address : world->address, NULL};
-  world->device = link_dial_later(addresses, world->device_key, identity_key_public(world->clone_key),
-                                  world->clone, &world->options, &error);
+  const IdentityPublic *peer = world->anybody ? NULL : identity_key_public(world->clone_key);
+  world->device = link_dial_later(addresses, world->device_key, peer, world->clone, &world->options, &error);
   g_assert_no_error(error);
 }
 
@@ -97,9 +97,9 @@ accept_one(World *world)
     return;
   }
   world->preamble = preamble;
+  const IdentityPublic *peer = world->anybody ? NULL : identity_key_public(world->device_key);
   if (!world->host)
-    world->host = link_accept_later(&preamble, world->clone_key, identity_key_public(world->device_key),
-                                    &world->options, &error);
+    world->host = link_accept_later(&preamble, world->clone_key, peer, &world->options, &error);
   g_assert_no_error(error);
   link_resume(world->host, fd, NULL);
 }
@@ -156,6 +156,9 @@ proxy_accept(Proxy *proxy)
   Pair *pair = g_new0(Pair, 1);
   pair->ends[0] = fd;
   pair->ends[1] = world_connect(proxy->to);
+  /* What a slow link has not taken yet waits where it came from. */
+  for (int way = 0; way < 2 && proxy->rate; way++)
+    setsockopt(pair->ends[way], SOL_SOCKET, SO_RCVBUF, &(int){32768}, sizeof(int));
   /* Only the first connection is cut. */
   for (int way = 0; way < 2; way++) {
     pair->left[way] = proxy->limits[way];
@@ -171,7 +174,9 @@ pump(Proxy *proxy, Pair *pair, int way)
   guint8 bytes[65536];
   if (pair->left[way] == 0)
     return FALSE;
-  gsize room = pair->left[way] > 0 ? MIN(pair->left[way], (gint64)sizeof bytes) : sizeof bytes;
+  gsize room = proxy->rate ? MIN(sizeof bytes, proxy->rate / 50) : sizeof bytes;
+  if (pair->left[way] > 0)
+    room = MIN(pair->left[way], (gint64)room);
   ssize_t got = recv(pair->ends[way], bytes, room, MSG_DONTWAIT);
   if (got < 0 && errno == EAGAIN)
     return TRUE;
@@ -182,6 +187,8 @@ pump(Proxy *proxy, Pair *pair, int way)
   if (way == 0 && proxy->tape)
     g_byte_array_append(proxy->tape, bytes, got);
   proxy->passed[way] += got;
+  if (proxy->rate)
+    g_usleep(got * G_USEC_PER_SEC / proxy->rate);
   if (send(pair->ends[!way], bytes, got, MSG_NOSIGNAL) < got)
     return FALSE;
   if (pair->left[way] > 0 && (pair->left[way] -= got) == 0) {

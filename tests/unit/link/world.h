@@ -14,6 +14,7 @@ typedef struct {
   guint64 passed[2];
   gboolean stalled; /* takes bytes and lets none through */
   gboolean deaf;    /* accepts no more */
+  gsize rate;       /* bytes a second that it lets through; 0: all. To be set before a connection is made */
   guint cuts;
   GByteArray *tape; /* what the dialler sent, if it is to be recorded */
 } Proxy;
@@ -26,6 +27,7 @@ typedef struct {
   char *address;
   guint16 port;
   Link *device, *host;
+  gboolean anybody;      /* both ends let any key in */
   LinkPreamble preamble; /* of the last connection */
   GPtrArray *proxies;    /* not owned */
   gboolean host_dead_expected;

@@ -84,8 +84,7 @@ make_tracker(MirrorProcess *process, MirrorTrack track)
   const char *path = "/dev/userfaultfd";
   rig_write(process, mirror_scratch_bytes(process), path, strlen(path) + 1);
   gint64 device = RIG_CALL(process, SYS_openat, (guint64)AT_FDCWD, mirror_scratch_bytes(process), O_RDWR, 0);
-  MirrorTracker *tracker =
-      mirror_tracker_new_demanding(process, track, device < 0 ? -1 : (int)device, &error);
+  MirrorTracker *tracker = mirror_tracker_new(process, track, device < 0 ? -1 : (int)device, &error);
   if (g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_UNSUPPORTED))
     return NULL;
   g_assert_no_error(error);

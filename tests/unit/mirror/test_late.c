@@ -103,7 +103,7 @@ begin(World *world)
   rig_ready(world->process, WORKERS);
   world->process->primary = TRUE;
   int device = rig_open(world->process, "/dev/userfaultfd", O_RDWR, 0);
-  world->tracker = mirror_tracker_new(world->process, MIRROR_TRACK_PAGEMAP, &error);
+  world->tracker = mirror_tracker_new(world->process, MIRROR_TRACK_PAGEMAP, -1, &error);
   world->late = world->tracker ? mirror_late_new(world->process, device, pull, world, &error) : NULL;
   if (!world->late) {
     g_test_skip(error->message);
@@ -167,6 +167,17 @@ result_of(World *world, guint worker)
   return (gint64)rig_word(world->process, command_at(worker) + G_STRUCT_OFFSET(BoardCommand, result));
 }
 
+/* Looks without serving anybody, as what that comes to is to be seen. */
+static gboolean
+is_done(World *world, guint worker)
+{
+  guint64 word = BOARD_NOTHING;
+  g_autoptr(GError) error = NULL;
+  mirror_memory_read_present(world->process, command_at(worker), &word, sizeof word, &error);
+  g_assert_no_error(error);
+  return word == BOARD_NOTHING;
+}
+
 /* Until all workers are done; FALSE where serving fails. */
 static gboolean
 serve(World *world)
@@ -175,7 +186,7 @@ serve(World *world)
   for (;;) {
     gboolean done = TRUE;
     for (guint worker = 0; worker < BOARD_WORKERS; worker++)
-      done = done && rig_word(world->process, command_at(worker)) == BOARD_NOTHING;
+      done = done && is_done(world, worker);
     if (done)
       return TRUE;
     struct pollfd fd = {mirror_late_fd(world->late), POLLIN, 0};
@@ -368,7 +379,11 @@ test_racing(void)
     g_assert_cmpuint(result_of(&world, 0), ==, sum_of(0, 32));
     g_assert_cmpuint(result_of(&world, 3), ==, sum_of(96, 32));
     g_assert_cmpuint(DO(&world, SUM, THERE, 16 * PAGE), ==, sum_of(64, 16));
-    g_assert_cmpuint(DO(&world, SUM, AT(40 + round), 4 * PAGE), ==, 0);
+    for (guint page = 40 + round; page < 44 + round; page++) {
+      guint64 sum = DO(&world, SUM, AT(page), PAGE);
+      /* What came before, ahead of who walks there, MADV_FREE leaves until the kernel wants the page. */
+      g_assert_true(sum == 0 || (round % 2 == 0 && sum == sum_of(page, 1)));
+    }
     g_assert_cmpint(CALL(&world, SYS_munmap, THERE, 16 * PAGE), ==, 0);
     rig_map(world.process, AT(64), 16 * PAGE, READ_WRITE, PRIVATE);
     look(&world);
@@ -405,7 +420,7 @@ test_sessions(void)
   mirror_tracker_free(world.tracker);
   DO(&world, STORE, AT(70), 1);
   g_assert_cmpint(CALL(&world, SYS_munmap, AT(80), PAGE), ==, 0);
-  world.tracker = mirror_tracker_new(world.process, MIRROR_TRACK_PAGEMAP, &error);
+  world.tracker = mirror_tracker_new(world.process, MIRROR_TRACK_PAGEMAP, -1, &error);
   g_assert_no_error(error);
   g_assert_true(mirror_late_attach(world.late, world.tracker, &error));
   assert_changes(&world, AT(68), "OODO");

@@ -505,6 +505,28 @@ test_speed(void)
   page_forecast_free(forecast);
 }
 
+/* No multiplier that chance may bring heaps neighbours up. */
+static void
+test_heaps(void)
+{
+  static const guint64 multipliers[] = {1, 3, G_GUINT64_CONSTANT(1) << 63 | 1,
+                                        (G_GUINT64_CONSTANT(1) << 44) + 1,
+                                        G_GUINT64_CONSTANT(0x5555555555555555)};
+  for (guint i = 0; i < G_N_ELEMENTS(multipliers); i++) {
+    PageForecast *forecast = page_forecast_new();
+    guint run = 0, longest = 0;
+    forecast->multiplier = multipliers[i];
+    for (guint number = 0; number < 10000; number++)
+      g_assert_nonnull(page_forecast_insert(forecast, number, 1));
+    for (gsize slot = 0; slot < (gsize)1 << forecast->bits; slot++) {
+      run = forecast->pages[slot].history ? run + 1 : 0;
+      longest = MAX(longest, run);
+    }
+    g_assert_cmpuint(longest, <, 200);
+    page_forecast_free(forecast);
+  }
+}
+
 #define ADD(name, test) g_test_add_func("/mirror/page-forecast/" name, test)
 
 int
@@ -528,6 +550,7 @@ main(int argc, char **argv)
   ADD("hostile", test_hostile);
   ADD("few-files", test_few_files);
   ADD("at-once", test_at_once);
+  ADD("heaps", test_heaps);
   ADD("speed", test_speed);
   return g_test_run();
 }

@@ -391,27 +391,17 @@ test_reads_hide_traps(void)
 }
 
 static void
-test_strings(void)
+test_unmapped(void)
 {
   g_autoptr(GError) error = NULL;
   MirrorProcess *process = rig_puppet("sleep");
   guint64 pages = rig_map(process, 0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   RIG_DO(process, SYS_munmap, pages + 4096, 4096);
-  rig_write(process, pages + 4090, "hello", 6);
-  g_autofree char *text = mirror_memory_read_string(process, pages + 4090, 100, &error);
-  g_assert_no_error(error);
-  g_assert_cmpstr(text, ==, "hello");
-  rig_write(process, pages + 4090, "hello!", 6); /* runs into nothing */
-  g_assert_null(mirror_memory_read_string(process, pages + 4090, 100, &error));
-  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_FAILED);
-  g_clear_error(&error);
-  guint8 long_text[600];
-  memset(long_text, 'x', sizeof long_text);
-  rig_write(process, pages, long_text, sizeof long_text);
-  g_assert_null(mirror_memory_read_string(process, pages, 512, &error));
+  guint8 bytes[2] = {0};
+  g_assert_false(mirror_memory_read(process, pages + 4096, bytes, 1, &error));
   g_assert_nonnull(error);
   g_clear_error(&error);
-  g_assert_false(mirror_memory_read(process, pages + 4096, long_text, 1, &error));
+  g_assert_false(mirror_memory_read(process, pages + 4095, bytes, 2, &error)); /* runs into nothing */
   g_assert_nonnull(error);
   rig_end(process);
 }
@@ -506,7 +496,10 @@ test_injection_while_the_process_is_killed(void)
   gint64 result;
   g_assert_false(
       mirror_inject_one(mirror_thread_leader(process), SYS_ppoll, (const guint64[6]){0}, &result, &error));
-  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_GONE);
+  /* Before the call was begun, the system says so. */
+  g_assert_true(g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_GONE) ||
+                (g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_FAILED) &&
+                 g_str_has_suffix(error->message, g_strerror(ESRCH))));
   g_thread_join(killer);
   mirror_process_free(process);
 }
@@ -549,19 +542,13 @@ test_calls_that_block(void)
 static void
 test_scratch(void)
 {
-  g_autoptr(GError) error = NULL;
   MirrorProcess *process = rig_puppet("sleep");
   guint64 scratch = process->scratch;
-  guint8 byte;
   for (guint slot = 0; slot < MIRROR_SCRATCH_SLOTS; slot++) {
     g_assert_cmpuint(mirror_slot_address(process, slot), >=, scratch);
     g_assert_cmpuint(mirror_slot_address(process, slot) + MIRROR_SCRATCH_SLOT, <=,
                      scratch + MIRROR_SCRATCH_SIZE);
   }
-  mirror_scratch_drop(process, &error);
-  g_assert_no_error(error);
-  g_assert_cmpuint(process->scratch, ==, 0);
-  g_assert_false(mirror_memory_read(process, scratch, &byte, 1, NULL));
   rig_end(process);
 }
 
@@ -615,7 +602,7 @@ main(int argc, char **argv)
   BOTH("/process/breakpoint/new-threads", test_breakpoints_in_new_threads);
   g_test_add_func("/process/breakpoint/many", test_many_breakpoints);
   g_test_add_func("/process/memory/reads-hide-traps", test_reads_hide_traps);
-  g_test_add_func("/process/memory/strings", test_strings);
+  g_test_add_func("/process/memory/unmapped", test_unmapped);
   g_test_add_func("/process/inject/leaves-no-trace", test_injection_leaves_no_trace);
   g_test_add_func("/process/inject/while-signals-come", test_injection_while_signals_come);
   g_test_add_func("/process/inject/while-the-process-is-killed", test_injection_while_the_process_is_killed);

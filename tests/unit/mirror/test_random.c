@@ -353,8 +353,8 @@ one_life(GRand *random, MirrorTrack track, int turns)
   make_files(directory);
   MirrorProcess *primary = rig_puppet("sleep"), *mirror = rig_puppet("sleep");
   mirror->own_pid = mirror_thread_leader(mirror)->own_tid = primary->own_pid;
-  g_autoptr(MirrorTwin) device = mirror_twin_new(primary, TRUE, track, &error);
-  g_autoptr(MirrorTwin) clone = device ? mirror_twin_new(mirror, FALSE, track, &error) : NULL;
+  g_autoptr(MirrorTwin) device = mirror_twin_new(primary, TRUE, track, -1, &error);
+  g_autoptr(MirrorTwin) clone = device ? mirror_twin_new(mirror, FALSE, track, -1, &error) : NULL;
   if (g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_UNSUPPORTED)) {
     g_test_skip(error->message);
     rig_end(primary);

@@ -30,7 +30,7 @@ begin(World *world, gconstpointer track)
   world->process = rig_puppet("sleep");
   world->process->primary = TRUE;
   world->runs = g_array_new(FALSE, FALSE, sizeof(MirrorRun));
-  world->tracker = mirror_tracker_new(world->process, GPOINTER_TO_INT(track), &error);
+  world->tracker = mirror_tracker_new(world->process, GPOINTER_TO_INT(track), -1, &error);
   if (world->tracker)
     return TRUE;
   g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_UNSUPPORTED);

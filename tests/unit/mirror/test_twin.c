@@ -182,7 +182,7 @@ test_every_call(gconstpointer data)
   close(out[1]);
   /* Here both live in one PID namespace; a sandbox gives the mirror the primary's id. */
   mirror->own_pid = mirror_thread_leader(mirror)->own_tid = primary->own_pid;
-  g_autoptr(MirrorTwin) device = mirror_twin_new(primary, TRUE, track, &error);
+  g_autoptr(MirrorTwin) device = mirror_twin_new(primary, TRUE, track, -1, &error);
   if (g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_UNSUPPORTED)) {
     g_test_skip(error->message);
     kill(primary->pid, SIGKILL);
@@ -190,7 +190,7 @@ test_every_call(gconstpointer data)
     return;
   }
   g_assert_no_error(error);
-  g_autoptr(MirrorTwin) clone = mirror_twin_new(mirror, FALSE, track, &error);
+  g_autoptr(MirrorTwin) clone = mirror_twin_new(mirror, FALSE, track, -1, &error);
   g_assert_no_error(error);
   guint64 work = symbol_address("work");
   mirror_breakpoint_add(primary, work, TRUE, &error);

@@ -141,6 +141,24 @@ mount_overlay(Rig *rig)
   return mount("overlay", rig->merged, "overlay", 0, data) == 0;
 }
 
+char *
+rig_make_base(void)
+{
+  char *base = g_dir_make_tmp("doppel-replica-XXXXXX", NULL);
+  g_assert_nonnull(base);
+  if (!g_getenv("DOPPEL_TEST_ON_DISK"))
+    g_assert_cmpint(mount("tmpfs", base, "tmpfs", 0, NULL), ==, 0);
+  return base;
+}
+
+void
+rig_remove_base(const char *base)
+{
+  if (!g_getenv("DOPPEL_TEST_ON_DISK"))
+    g_assert_cmpint(umount2(base, MNT_DETACH), ==, 0);
+  rig_run("rm", "-rf", base, NULL);
+}
+
 Rig *
 rig_new(guint32 seed, RigFill fill, guint64 device_size)
 {

@@ -58,6 +58,11 @@ GBytes *rig_source_next(gpointer source, GError **error);
 /* Asks the device and fixes or pulls `path`. */
 void rig_refresh(Rig *rig, const char *path);
 
+/* An empty directory, with a memory file system of its own (unless DOPPEL_TEST_ON_DISK is set); and its end.
+ */
+char *rig_make_base(void);
+void rig_remove_base(const char *base);
+
 /* Paths below `root`, sorted (of strings). */
 GPtrArray *rig_list(const char *root);
 

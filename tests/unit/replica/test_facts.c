@@ -124,10 +124,10 @@ test_xattrs(Tree *tree, gconstpointer unused)
   gsize length;
   const guint8 *data = g_bytes_get_data(from.xattrs, &length);
   gboolean valid;
-  g_autoptr(GBytes) parsed = replica_xattrs_parse(data, length, &valid);
+  g_autoptr(GBytes) parsed = replica_xattrs_parse(data, length, FALSE, &valid);
   g_assert_true(valid && replica_xattrs_equal(parsed, from.xattrs));
   for (gsize cut = 1; cut < length; cut++) {
-    GBytes *part = replica_xattrs_parse(data, cut, &valid);
+    GBytes *part = replica_xattrs_parse(data, cut, FALSE, &valid);
     g_assert_true(!valid || part); /* a cut between two attributes leaves a set */
     g_clear_pointer(&part, g_bytes_unref);
   }
@@ -137,6 +137,44 @@ test_xattrs(Tree *tree, gconstpointer unused)
   replica_facts_clear(&to);
   g_assert_cmpint(replica_facts_read(tree->fd, "b", 0, NULL, &to), ==, 0);
   g_assert_null(to.xattrs);
+}
+
+/* Who keeps a file keeps all of them, of a link as well; what programs work with has only those that are
+ * theirs, and takes no others from anybody. */
+static void
+test_all_xattrs(Tree *tree, gconstpointer unused)
+{
+  put(tree, "a", "");
+  put(tree, "b", "");
+  g_autofree char *a = g_build_filename(tree->path, "a", NULL), *l = g_build_filename(tree->path, "l", NULL);
+  g_autofree char *b = g_build_filename(tree->path, "b", NULL);
+  g_assert_cmpint(symlink("a", l), ==, 0);
+  if (setxattr(a, "trusted.one", "1", 1, 0) < 0 || setxattr(a, "user.z", "2", 1, 0) < 0 ||
+      lsetxattr(l, "trusted.two", "3", 1, 0) < 0) {
+    g_test_skip("not allowed to set such attributes here");
+    return;
+  }
+  const guint all = REPLICA_FACT_METADATA | REPLICA_FACT_ALL_XATTRS;
+  g_auto(ReplicaFacts) kept = {0}, used = {0}, link = {0}, there = {0};
+  gboolean valid;
+  gsize length;
+  g_assert_cmpint(setxattr(a, "trusted.overlay.origin", "", 0, 0), ==, 0);
+  g_assert_cmpint(replica_facts_read(tree->fd, "a", REPLICA_READ_ALL, NULL, &kept), ==, 0);
+  g_assert_cmpint(replica_facts_read(tree->fd, "a", 0, NULL, &used), ==, 0);
+  g_assert_cmpint(replica_facts_read(tree->fd, "l", REPLICA_READ_ALL, NULL, &link), ==, 0);
+  g_assert_nonnull(link.xattrs);
+  g_assert_false(replica_xattrs_equal(kept.xattrs, used.xattrs));
+  g_assert_cmpint(replica_facts_set(tree->fd, "b", &kept, all), ==, 0);
+  g_assert_cmpint(getxattr(b, "trusted.overlay.origin", NULL, 0), <, 0);
+  /* What is not one's own business stays as it is. */
+  g_assert_cmpint(replica_facts_set(tree->fd, "b", &used, REPLICA_FACT_METADATA), ==, 0);
+  g_assert_cmpint(replica_facts_read(tree->fd, "b", REPLICA_READ_ALL, NULL, &there), ==, 0);
+  g_assert_true(replica_xattrs_equal(kept.xattrs, there.xattrs));
+  const guint8 *data = g_bytes_get_data(kept.xattrs, &length);
+  g_assert_null(replica_xattrs_parse(data, length, FALSE, &valid));
+  g_assert_false(valid);
+  g_autoptr(GBytes) parsed = replica_xattrs_parse(data, length, TRUE, &valid);
+  g_assert_true(valid && replica_xattrs_equal(parsed, kept.xattrs));
 }
 
 static void
@@ -338,6 +376,34 @@ static const CheckRow check_rows[] = {
      0,
      0,
      REPLICA_CHECK_PULL_CONTENT},
+    {"a time that was written",
+     {A_FILE, .mtime_ns = NS, .ctime_ns = NS},
+     0,
+     {A_FILE, .mtime_ns = NS, .ctime_ns = 7},
+     0,
+     0,
+     REPLICA_CHECK_SAME},
+    {"a time that was set",
+     {A_FILE, .mtime_ns = NS, .ctime_ns = NS + 1},
+     0,
+     {A_FILE, .mtime_ns = NS, .ctime_ns = NS + 1},
+     0,
+     0,
+     REPLICA_CHECK_NEED_HASH},
+    {"a time that was set, hash equal",
+     {A_FILE, .hashed = TRUE, .mtime_ns = NS, .ctime_ns = NS + 1},
+     0,
+     {A_FILE, .hashed = TRUE, .mtime_ns = NS},
+     0,
+     0,
+     REPLICA_CHECK_SAME},
+    {"a time that was set, trusted",
+     {A_FILE, .mtime_ns = NS, .ctime_ns = NS + 1},
+     0,
+     {A_FILE, .mtime_ns = NS},
+     0,
+     REPLICA_CHECK_TRUST_TIMES,
+     REPLICA_CHECK_SAME},
     {"whole seconds", {A_FILE}, 0, {A_FILE}, 0, 0, REPLICA_CHECK_NEED_HASH},
     {"whole seconds, trusted", {A_FILE}, 0, {A_FILE}, 0, REPLICA_CHECK_TRUST_TIMES, REPLICA_CHECK_SAME},
     {"hash equal, time not",
@@ -531,6 +597,7 @@ main(int argc, char **argv)
   g_test_add("/replica/facts/escape", Tree, NULL, tree_set_up, test_escape, tree_tear_down);
   g_test_add_func("/replica/facts/pseudo", test_pseudo);
   g_test_add("/replica/facts/xattrs", Tree, NULL, tree_set_up, test_xattrs, tree_tear_down);
+  g_test_add("/replica/facts/all-xattrs", Tree, NULL, tree_set_up, test_all_xattrs, tree_tear_down);
   g_test_add("/replica/hashes/cache", Tree, NULL, tree_set_up, test_cache, tree_tear_down);
   g_test_add("/replica/hashes/damaged", Tree, NULL, tree_set_up, test_cache_damaged, tree_tear_down);
   g_test_add_func("/replica/path", test_paths);

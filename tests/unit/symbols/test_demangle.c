@@ -19,6 +19,7 @@ test_texts(void)
       {"_Z", NULL, NULL},
       {"_ZN", NULL, NULL},
       {"_RNvCs1234_7mycrate3foo", "mycrate[ca9cc]::foo", NULL},
+      {"_RNvC03foo", "::foo", NULL}, /* a name without a letter: a null pointer in the demangler */
   };
   for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
     g_autofree char *full = symbols_demangle(rows[i].mangled);
@@ -70,6 +71,74 @@ test_bomb(void)
   g_autofree char *text = symbols_demangle(name->str);
   g_assert_true(text == NULL || strlen(text) < 16384);
   g_assert_cmpint(g_get_monotonic_time() - before, <, 2 * G_USEC_PER_SEC);
+}
+
+/* As rustc makes them: nothing of these is taken for a bomb. */
+static void
+test_rust(void)
+{
+  static const struct {
+    const char *mangled, *bare;
+  } rows[] = {
+      {"_RNvC6_123foo3bar", "123foo::bar"},
+      {"_RNvCs1234_7mycrate3foo.llvm.A5310EB9", "mycrate::foo"},
+      {"_RNCNvCs1234_7mycrate4main0B3_", "mycrate::main::{closure#0}"},
+      {"_RNvMs_Cs4Cv8Wi1oAIB_7mycrateNtB4_7Example3foo", "<mycrate::Example>::foo"},
+      {"_RNvXCs15kBYyAo9fc_7mycrateNtB2_7ExampleNtB2_5Trait3foo",
+       "<mycrate::Example as mycrate::Trait>::foo"},
+      {"_RINvC3std3fooAhj10_E", "std::foo::<[u8; 16]>"},
+      {"_RINvC3foo3barFG_RL0_hEuE", "foo::bar::<for<'a> fn(&'a u8)>"},
+      {"_RINvC3foo3barDG0_NtC3foo2TrLL1_hRL0_hE", NULL},
+      {"_RINvC3foo3barTDNtC3foo2TrEL_ReEE", "foo::bar::<(dyn foo::Tr, &str)>"},
+  };
+  for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
+    g_autofree char *bare = symbols_demangle_bare(rows[i].mangled);
+    g_autoptr(GString) plain = g_string_new(bare);
+    g_autoptr(GRegex) hashes =
+        g_regex_new("\\[[0-9a-f]+\\]", 0, 0, NULL); /* of crates, by the library's version */
+    g_autofree char *without = g_regex_replace_literal(hashes, plain->str, -1, 0, "", 0, NULL);
+    g_assert_cmpstr(bare ? without : NULL, ==, rows[i].bare);
+  }
+}
+
+/* Lifetimes are counted one by one, and where nothing is printed nothing else could stop that: in the crate
+ * of an instance, in the path of an impl, in what is referred back to, in what looks like a name. */
+static void
+test_lifetimes(void)
+{
+  static const char *const names[] = {
+      "_RC0YDGGDGGG_",
+      "_RC0YDGzzzzzzzzzz_EL_C0",
+      "_RNvMYFGzzzzz_EuC0C03foo",
+      "_RINvC3foo3barFGzzzzz_EuE",
+      "_RINvC3foo3barFGg_EuE",
+      "_RNvC24MYFGzzzzz_EuC0C0000000003foo",
+      "_RINvC9MYFGzzz_03barTB3_B3_EE",
+  };
+  for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+    gint64 before = g_get_monotonic_time();
+    g_autofree char *text = symbols_demangle(names[i]), *bare = symbols_demangle_bare(names[i]);
+    g_assert_cmpint(g_get_monotonic_time() - before, <, 2 * G_USEC_PER_SEC);
+    g_assert_true(!text || strlen(text) < 16384);
+  }
+  /* As many as a person might write are shown. */
+  g_autofree char *few = symbols_demangle_bare("_RINvC3foo3barFGe_EuE"),
+                  *many = symbols_demangle_bare("_RINvC3foo3barFGf_EuE");
+  g_assert_nonnull(few);
+  g_assert_null(many);
+}
+
+/* References to references, everywhere. */
+static void
+test_references(void)
+{
+  g_autoptr(GString) name = g_string_new("_RINvC3foo3bar");
+  for (guint i = 0; i < 900; i++)
+    g_string_append(name, "TBb_Bc_E");
+  gint64 before = g_get_monotonic_time();
+  g_autofree char *text = symbols_demangle(name->str);
+  g_assert_cmpint(g_get_monotonic_time() - before, <, 2 * G_USEC_PER_SEC);
+  g_assert_null(text);
 }
 
 static void
@@ -194,6 +263,9 @@ main(int argc, char **argv)
   g_test_add_func("/symbols/demangle/texts", test_texts);
   g_test_add_func("/symbols/demangle/normalised", test_normalised);
   g_test_add_func("/symbols/demangle/bomb", test_bomb);
+  g_test_add_func("/symbols/demangle/rust", test_rust);
+  g_test_add_func("/symbols/demangle/lifetimes", test_lifetimes);
+  g_test_add_func("/symbols/demangle/references", test_references);
   g_test_add_func("/symbols/demangle/random", test_random);
   g_test_add_func("/symbols/query/parse", test_queries);
   g_test_add_func("/symbols/query/modules", test_modules);

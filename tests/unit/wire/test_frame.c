@@ -73,6 +73,7 @@ test_preamble(void)
 {
   WirePreamble written, read;
   guint8 bytes[WIRE_PREAMBLE_LENGTH];
+  written.purpose = WIRE_PURPOSE_DEVICE;
   memset(written.clone, 0xab, sizeof written.clone);
   memset(written.session, 0x17, sizeof written.session);
   wire_preamble_encode(bytes, &written);
@@ -80,12 +81,18 @@ test_preamble(void)
   g_assert_cmpmem(&read, sizeof read, &written, sizeof written);
   for (gsize i = 0; i < 8; i++) {
     g_autoptr(GError) error = NULL;
-    bytes[i] ^= 1;
+    bytes[i] ^= 2;
     g_assert_false(wire_preamble_decode(bytes, &read, &error));
     int code = i < 6 ? DOPPEL_ERROR_HOSTILE : DOPPEL_ERROR_UNSUPPORTED;
     g_assert_error(error, DOPPEL_ERROR, code);
-    bytes[i] ^= 1;
+    bytes[i] ^= 2;
   }
+  written.purpose = WIRE_PURPOSE_PEER;
+  wire_preamble_encode(bytes, &written);
+  g_assert_cmpuint(bytes[6], ==, 1);
+  g_assert_cmpuint(bytes[7], ==, 1);
+  g_assert_true(wire_preamble_decode(bytes, &read, NULL));
+  g_assert_cmpmem(&read, sizeof read, &written, sizeof written);
 }
 
 int

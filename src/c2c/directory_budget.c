@@ -1,0 +1,83 @@
+#include "c2c/directory_budget.h"
+
+#include "c2c/directory_source.h"
+
+#define SOURCES_MAX 65536 /* beyond that strangers share what one would have */
+#define SECOND      G_GINT64_CONSTANT(1000000000)
+
+typedef struct {
+  LinkCallerSource source;
+  gint64 full_at; /* CLOCK_MONOTONIC ns: when the bucket will be full again */
+} Bucket;
+
+struct DirectoryBudget {
+  guint rate, burst;
+  GHashTable *buckets; /* of Bucket, by their source */
+  Bucket strangers;
+  guint swept_at; /* number of buckets after the last sweep */
+};
+
+DirectoryBudget *
+directory_budget_new(guint rate, guint burst)
+{
+  DirectoryBudget *budget = g_new0(DirectoryBudget, 1);
+  budget->rate = rate;
+  budget->burst = burst;
+  budget->buckets = g_hash_table_new_full(directory_source_hash, directory_source_equal, NULL, g_free);
+  return budget;
+}
+
+void
+directory_budget_free(DirectoryBudget *budget)
+{
+  if (!budget)
+    return;
+  g_hash_table_unref(budget->buckets);
+  g_free(budget);
+}
+
+static gboolean
+is_full(gpointer key, gpointer value, gpointer now)
+{
+  return ((Bucket *)value)->full_at <= *(gint64 *)now;
+}
+
+/* Looks at all only when there are twice as many as the last time: a constant price for each. */
+static Bucket *
+find_bucket(DirectoryBudget *budget, const LinkCallerSource *source, gint64 now)
+{
+  Bucket *bucket = g_hash_table_lookup(budget->buckets, source);
+  if (bucket)
+    return bucket;
+  guint count = g_hash_table_size(budget->buckets);
+  if (count >= 1024 && count >= 2 * budget->swept_at) {
+    g_hash_table_foreach_remove(budget->buckets, is_full, &now);
+    budget->swept_at = count = g_hash_table_size(budget->buckets);
+  }
+  if (count >= SOURCES_MAX)
+    return &budget->strangers;
+  bucket = g_new0(Bucket, 1);
+  bucket->source = *source;
+  g_hash_table_add(budget->buckets, bucket);
+  return bucket;
+}
+
+gboolean
+directory_budget_take(DirectoryBudget *budget, const LinkCallerSource *source, guint price, gint64 now)
+{
+  if (budget->rate == 0)
+    return TRUE;
+  Bucket *bucket = find_bucket(budget, source, now);
+  gint64 token = SECOND / budget->rate;
+  gint64 full_at = MAX(bucket->full_at, now) + price * token;
+  if (full_at - now > budget->burst * token)
+    return FALSE;
+  bucket->full_at = full_at;
+  return TRUE;
+}
+
+guint
+directory_budget_sources(const DirectoryBudget *budget)
+{
+  return g_hash_table_size(budget->buckets);
+}

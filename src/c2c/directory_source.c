@@ -1,0 +1,26 @@
+#include "c2c/directory_source.h"
+
+#include <sodium.h>
+#include <string.h>
+
+guint
+directory_source_hash(gconstpointer source)
+{
+  static guint8 key[crypto_shorthash_KEYBYTES];
+  static gsize ready;
+  if (g_once_init_enter(&ready)) {
+    randombytes_buf(key, sizeof key);
+    g_once_init_leave(&ready, 1);
+  }
+  guint8 bytes[crypto_shorthash_BYTES];
+  crypto_shorthash(bytes, source, sizeof(LinkCallerSource), key);
+  guint hash;
+  memcpy(&hash, bytes, sizeof hash);
+  return hash;
+}
+
+gboolean
+directory_source_equal(gconstpointer a, gconstpointer b)
+{
+  return link_caller_source_equal(a, b);
+}
