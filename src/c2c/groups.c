@@ -589,24 +589,31 @@ same_tree(Groups *groups, const GroupMessage *message, const GArray *members, gu
   return g_steal_pointer(&tree);
 }
 
+static gboolean
+lists(const GArray *members, const IdentityPublic *origin)
+{
+  for (guint i = 0; i < members->len; i++)
+    if (identity_public_equal(&g_array_index(members, IdentityPublic, i), origin))
+      return TRUE;
+  return FALSE;
+}
+
+/* What costs more comes later: the list is read for what its sender has signed, the tree made of it for what
+ * is new. */
 GroupStatus
 groups_take(Groups *groups, const GroupMessage *message, const IdentityPublic *sender_key, char **words,
             GroupTask **task)
 {
-  guint place, root;
+  guint place;
   *words = NULL;
   *task = NULL;
+  if (!group_message_verify(message, sender_key, NULL))
+    return refuse(words, "it has not its sender's signature");
   g_autoptr(GArray) members = groups->node->members(message->group, groups->data);
   if (!members || members->len >= TREE_MEMBERS_MAX)
     return refuse(words, "there is no such group here");
-  /* Owners list the others: the list that all have the same has everybody. */
-  g_array_append_val(members, groups->origin);
-  g_autoptr(Tree) own =
-      tree_new(message->group, &groups->origin, (const IdentityPublic *)members->data, members->len);
-  if (!tree_find(own, &message->origin, &root) || root == 0)
+  if (identity_public_equal(&message->origin, &groups->origin) || !lists(members, &message->origin))
     return refuse(words, "its sender is not in that group");
-  if (!group_message_verify(message, sender_key, NULL))
-    return refuse(words, "it has not its sender's signature");
   GroupNews news = groups->node->take(message, now_us(), groups->data);
   if (news == GROUP_STALE)
     return refuse(words, "it is too old, or the sender's clock or this one is wrong");
@@ -616,6 +623,8 @@ groups_take(Groups *groups, const GroupMessage *message, const IdentityPublic *s
   if (news == GROUP_KNOWN)
     *task = find_task(groups, message);
   else if (has_room(groups)) {
+    /* Owners list the others: the list that all have the same has everybody. */
+    g_array_append_val(members, groups->origin);
     Tree *tree = same_tree(groups, message, members, &place);
     *task = tree ? pass_on(groups, tree, place, message, MAX(message->patience_ms, HOP_LEAST)) : NULL;
   }

@@ -14,7 +14,7 @@ typedef struct {
   GArray *list;        /* its owner's, of the group "friends" */
   GHashTable *windows; /* sender's fingerprint → GArray: what a store remembers */
   gboolean away, deaf /* takes and is not heard of */, dies /* takes, answers, and is heard of no more */;
-  guint delivered, over;
+  guint delivered, over, asked /* for its list */;
   GArray *missed; /* of the last own message: who, by number */
 } Clone;
 
@@ -50,7 +50,8 @@ clone_by_origin(const World *world, const IdentityPublic *origin)
 static GArray *
 on_members(const char *group, void *data)
 {
-  const Clone *clone = data;
+  Clone *clone = data;
+  clone->asked++;
   return g_str_equal(group, "friends") ? g_array_copy(clone->list) : NULL;
 }
 
@@ -494,6 +495,7 @@ test_liars(void)
   g_autoptr(GroupMessage) stranger = made(bob, bob, "friends", now);
   g_autoptr(GroupMessage) own = made(bob, bob, "friends", now);
   g_assert_cmpint(give(bob, forged, origin_of(alice)), ==, GROUP_REFUSED);
+  g_assert_cmpuint(bob->asked, ==, 0); /* which has up to 65,536 members */
   g_assert_cmpint(give(bob, elsewhere, origin_of(alice)), ==, GROUP_REFUSED);
   g_assert_cmpint(give(bob, old, origin_of(alice)), ==, GROUP_REFUSED);
   g_assert_cmpint(give(bob, ahead, origin_of(alice)), ==, GROUP_REFUSED);
