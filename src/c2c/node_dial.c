@@ -213,6 +213,31 @@ node_dial_cancel(NodeDial *dial)
   dial_free(dial);
 }
 
+gboolean
+node_dials_wait(const NodePeer *peer)
+{
+  for (guint i = 0; i < peer->node->dials->len; i++)
+    if (node_dial_is_for(peer->node->dials->pdata[i], peer))
+      return TRUE;
+  return FALSE;
+}
+
+void
+node_dials_move(NodePeer *peer, NodeLink *link)
+{
+  for (guint i = peer->node->dials->len; i-- > 0;) {
+    g_autoptr(GError) error = NULL;
+    /* Whoever is told of a failure may end others. */
+    NodeDial *dial = i < peer->node->dials->len ? peer->node->dials->pdata[i] : NULL;
+    if (!dial || dial->peer != peer || !dial->stream || mux_stream_mux(dial->stream) == link->mux)
+      continue;
+    mux_close(dial->stream, "it is asked for over another link");
+    dial->stream = mux_open(link->mux, "", dial->service, &callbacks, dial, &error);
+    if (!dial->stream)
+      finish_error(dial, error);
+  }
+}
+
 gint64
 node_dials_due(const Node *node)
 {

@@ -10,8 +10,10 @@
 #include "link/pass.h"
 
 #define NS_PER_SECOND     G_GINT64_CONSTANT(1000000000)
-#define MOVED_AFTER       (1 * NS_PER_SECOND)  /* away for so long: it may be somewhere else */
-#define LOOK_EVERY        (3 * NS_PER_SECOND)  /* for a peer that is away */
+#define MOVED_AFTER       (1 * NS_PER_SECOND) /* away for so long: it may be somewhere else */
+#define LOOK_EVERY        (3 * NS_PER_SECOND) /* for a peer that is away */
+#define BESIDE_AFTER      (3 * NS_PER_SECOND) /* away for so long: its clone may have begun anew */
+#define BESIDE_EVERY      (3 * NS_PER_SECOND)
 #define CHECK_EVERY       (30 * NS_PER_SECOND) /* for one that streams are opened to */
 #define CONNECTING_FOR    (8 * NS_PER_SECOND)  /* a link that was never up counts for so long */
 #define FORGET_PEER_AFTER (NODE_IDLE_SECONDS * NS_PER_SECOND)
@@ -111,6 +113,8 @@ node_link_end(NodeLink *link)
   link->ended = TRUE;
   if (link->peer && link->peer->current == link)
     link->peer->current = NULL;
+  if (link->peer && link->peer->beside == link)
+    link->peer->beside = NULL;
   if (!link->node->sweeping)
     link->node->sweeping = g_idle_add_full(G_PRIORITY_HIGH, sweep, link->node, NULL);
 }
@@ -222,7 +226,6 @@ dial(NodePeer *peer, GError **error)
   NodeLink *link = add_link(node, made, TRUE);
   link->peer = peer;
   link->proved = TRUE; /* only the key of the record is let in */
-  peer->current = link;
   if (node_introduce(link, error))
     return link;
   node_link_end(link);
@@ -252,7 +255,7 @@ node_peer_link(NodePeer *peer, GError **error)
     }
     node_link_end(peer->current);
   }
-  return dial(peer, error);
+  return peer->current = dial(peer, error);
 }
 
 guint
@@ -306,6 +309,8 @@ node_peer_attach(NodePeer *peer, NodeLink *link)
     if (old)
       old->retired = TRUE;
     peer->current = link;
+    if (old && old->been_up && link_state(mux_link(old->mux)) != LINK_UP)
+      node_dials_move(peer, link);
   }
   limit_links(peer);
 }
@@ -327,6 +332,43 @@ node_peer_learn(NodePeer *peer, Record *record)
     else if (link->dialled && record->addresses && record->addresses[0])
       link_set_addresses(mux_link(link->mux), (const char *const *)record->addresses);
   }
+}
+
+/* ---- a link beside one that is away: a clone that began anew knows nothing of the old one's session ---- */
+
+static gboolean
+is_beside_up(const NodeLink *link)
+{
+  return link->peer && link->peer->beside == link && link_state(mux_link(link->mux)) == LINK_UP;
+}
+
+/* When another one is to be dialled beside the link, for streams that wait. */
+static gint64
+beside_due(const NodeLink *link)
+{
+  const NodePeer *peer = link->peer;
+  if (!peer || peer->current != link || peer->beside || !link->been_up || !link->away_at ||
+      !node_dials_wait(peer))
+    return G_MAXINT64;
+  gint64 away = link->away_at + BESIDE_AFTER, tried = peer->beside_at + BESIDE_EVERY;
+  return peer->beside_at ? MAX(away, tried) : away;
+}
+
+/* It is up: whichever is first serves new streams, and those that wait. */
+static void
+settle_beside(NodePeer *peer, NodeLink *link)
+{
+  NodeLink *old = peer->current;
+  peer->beside = NULL;
+  if (old && link_state(mux_link(old->mux)) == LINK_UP) {
+    link->retired = TRUE;
+    return;
+  }
+  if (old)
+    old->retired = TRUE;
+  peer->current = link;
+  limit_links(peer);
+  node_dials_move(peer, link);
 }
 
 static LinkCallerSource
@@ -456,15 +498,16 @@ link_due(NodeLink *link, gint64 now)
   guint streams = mux_streams(link->mux);
   if (!link->peer)
     return link->began_at + NODE_UNPROVED_MS * G_GINT64_CONSTANT(1000000);
-  if (link->retired && streams == 0)
+  if ((link->retired && streams == 0) || is_beside_up(link))
     return now;
-  gint64 due = streams > 0 ? G_MAXINT64 : link->idle_at + NODE_IDLE_SECONDS * NS_PER_SECOND;
+  gint64 beside = beside_due(link),
+         due = streams > 0 ? G_MAXINT64 : link->idle_at + NODE_IDLE_SECONDS * NS_PER_SECOND;
   if (link->dialled && link->away_at && !link->peer->looking) {
     gint64 away = link->away_at + MOVED_AFTER, looked = link->peer->looked_at + LOOK_EVERY;
     gint64 look = link->peer->looked_at ? MAX(away, looked) : away;
     due = MIN(due, look);
   }
-  return due;
+  return MIN(due, beside);
 }
 
 /* Streams come and go, and the network does: told by looking at each turn of the loop. */
@@ -484,6 +527,14 @@ step_link(NodeLink *link, gint64 now)
   note_link(link, now);
   if (now < link_due(link, now))
     return;
+  if (is_beside_up(link)) {
+    settle_beside(link->peer, link);
+    return;
+  }
+  if (now >= beside_due(link)) {
+    link->peer->beside_at = now;
+    link->peer->beside = dial(link->peer, NULL);
+  }
   gboolean unused = mux_streams(link->mux) == 0 &&
                     (link->retired || now - link->idle_at >= NODE_IDLE_SECONDS * NS_PER_SECOND);
   if (!link->peer || unused)

@@ -62,6 +62,8 @@ struct NodePeer {
   IdentityPublic origin;
   Record *record;    /* the newest that is known */
   NodeLink *current; /* for new streams; NULL: none */
+  NodeLink *beside;  /* dialled while that one is away, and in its place once it is up */
+  gint64 beside_at;  /* CLOCK_MONOTONIC ns: when that was tried */
   gboolean looking;  /* the directory is being asked */
   gint64 looked_at;  /* CLOCK_MONOTONIC ns */
   gint64 used_at;
@@ -130,6 +132,9 @@ NodeDial *node_dial_guest(Node *node, NodeGuest *guest, const char *user, const 
                           NodeDialled done, void *data);
 void node_dial_cancel(NodeDial *dial);
 gboolean node_dial_is_for(const NodeDial *dial, const NodePeer *peer);
+/* Whether anybody waits for a stream to that peer; they wait for one over that link from now on. */
+gboolean node_dials_wait(const NodePeer *peer);
+void node_dials_move(NodePeer *peer, NodeLink *link);
 /* When the tick has something to do (CLOCK_MONOTONIC ns; G_MAXINT64: nothing), here and below. */
 gint64 node_dials_due(const Node *node);
 void node_dials_tick(Node *node, gint64 now);

@@ -100,13 +100,18 @@ run_node(WorldClone *clone, int control_fd)
   _exit(node_run(&config));
 }
 
+/* `port` 0: any. */
 static int
-listen_anywhere(const WorldClone *clone)
+listen_at(const WorldClone *clone, guint port)
 {
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in address = {
+      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   socklen_t length = sizeof address;
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+  /* Somebody's connection may have that port for a moment. */
+  for (guint i = 0; i < 1000 && bind(fd, (struct sockaddr *)&address, sizeof address) < 0; i++)
+    g_usleep(10000);
   g_assert_cmpint(listen(fd, 64), ==, 0);
   g_assert_cmpint(getsockname(fd, (struct sockaddr *)&address, &length), ==, 0);
   g_autofree char *text = g_strdup_printf("127.0.0.1:%u", ntohs(address.sin_port));
@@ -135,12 +140,12 @@ hand_over(int fd, int control_fd)
 
 /* As doppeld: listens, and hands sockets to the node. */
 static void
-run_host(WorldClone *clone)
+run_host(WorldClone *clone, guint port)
 {
   int ends[2];
   g_autoptr(GArray) open = g_array_new(FALSE, FALSE, sizeof(int));
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  int listener = listen_anywhere(clone);
+  int listener = listen_at(clone, port);
   g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), ==, 0);
   if (fork() == 0) {
     close(listener);
@@ -160,7 +165,7 @@ run_host(WorldClone *clone)
       close(listener);
       for (guint i = 0; i < open->len; i++)
         shutdown(g_array_index(open, int, i), SHUT_RDWR);
-      listener = listen_anywhere(clone);
+      listener = listen_at(clone, 0);
     } else if (ready > 0 && fds[0].revents) {
       int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
       hand_over(fd, ends[0]);
@@ -225,11 +230,27 @@ clone_as(guint number, const char *name, const guint8 *id)
   }
   clone->host = fork();
   if (clone->host == 0)
-    run_host(clone);
+    run_host(clone, 0);
   await_node(clone);
   if (id)
     clone_bind(clone, 1);
   return clone;
+}
+
+/* Who listens there. */
+static pid_t
+node_process(const WorldClone *clone)
+{
+  struct sockaddr_un address;
+  struct ucred node = {0};
+  socklen_t length = sizeof node;
+  g_auto(Fd) directory = -1;
+  g_auto(Fd) fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  if (local_packet_address(clone->socket, &address, &directory) < 0 ||
+      connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+      getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &node, &length) < 0)
+    return 0;
+  return node.pid;
 }
 
 void
@@ -237,17 +258,36 @@ clone_kill(WorldClone *clone)
 {
   if (clone->host <= 0)
     return;
+  /* First: without its host it would end in good order. */
+  pid_t node = node_process(clone);
+  if (node > 0)
+    kill(node, SIGKILL);
   kill(clone->host, SIGKILL);
   waitpid(clone->host, NULL, 0);
   clone->host = 0;
 }
 
+/* Until the kernel has ended it, it listens. */
+static void
+await_end(const WorldClone *clone)
+{
+  C2c *c2c;
+  for (guint i = 0; (c2c = c2c_open(clone->socket, NULL)); i++) {
+    c2c_close(c2c);
+    g_assert_cmpuint(i, <, 6000);
+    g_usleep(10000);
+  }
+}
+
 void
 clone_revive(WorldClone *clone)
 {
+  g_autofree char *address = clone_address(clone);
+  await_end(clone);
   clone->host = fork();
   if (clone->host == 0)
-    run_host(clone);
+    run_host(clone, (guint)atoi(strchr(address, ':') + 1));
+  await_node(clone);
 }
 
 void

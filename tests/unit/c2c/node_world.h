@@ -41,7 +41,7 @@ WorldClone *clone_bound(guint number, const char *name);
 /* A bound one with that id at its host. */
 WorldClone *clone_as(guint number, const char *name, const guint8 *id);
 
-/* Its processes are killed; and they come again, somewhere else, with what they had stored. */
+/* Its processes are killed; and they come again, at the same address, with what they had stored. */
 void clone_kill(WorldClone *clone);
 void clone_revive(WorldClone *clone);
 

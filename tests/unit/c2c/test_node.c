@@ -269,6 +269,25 @@ test_peer_away(void)
   assert_refused(world.alice, "bob", "echo", EHOSTUNREACH);
 }
 
+/* Bob's clone is killed, and begins anew where it was: it knows nothing of its links, whoever had dialled
+ * them, and new streams do not wait for these. */
+static void
+test_begun_anew(void)
+{
+  for (guint from_bob = 0; from_bob < 2; from_bob++) {
+    g_auto(World) world = world_new();
+    clone_permit(world.alice, "allow", "bob", "echo", "");
+    clone_permit(world.bob, "allow", "alice", "echo", "");
+    if (from_bob)
+      assert_echoes(world.bob, "alice", "echo");
+    else
+      assert_echoes(world.alice, "bob", "echo");
+    clone_kill(world.bob);
+    clone_revive(world.bob);
+    assert_echoes(world.alice, "bob", "echo");
+  }
+}
+
 /* A link to bob's clone as somebody else, who says what he likes. */
 static Link *
 dial_raw(World *world, const IdentityKey *own)
@@ -570,6 +589,7 @@ main(int argc, char **argv)
   g_test_add_func("/node/move", test_move);
   g_test_add_func("/node/directory-away", test_directory_away);
   g_test_add_func("/node/peer-away", test_peer_away);
+  g_test_add_func("/node/begun-anew", test_begun_anew);
   g_test_add_func("/node/strangers", test_strangers);
   g_test_add_func("/node/lost-clone", test_lost_clone);
   g_test_add_func("/node/flood", test_flood);
