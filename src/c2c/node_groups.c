@@ -433,14 +433,14 @@ equal_keys(gconstpointer a, gconstpointer b)
 static NodeGroups *
 ensure(Node *node)
 {
-  static const GroupsNode functions = {members, carry, node_kept_take, on_over};
+  static const GroupsNode functions = {members, carry, node_given_take, on_over};
   if (node->groups || !node->own || node->own->revoked)
     return node->groups;
   NodeGroups *groups = node->groups = g_new0(NodeGroups, 1);
   groups->node = node;
   groups->letters = g_ptr_array_new();
   groups->awaiters = g_hash_table_new_full(hash_key, equal_keys, NULL, g_free);
-  groups->drain_at = G_MAXINT64;
+  groups->given = node_given_new();
   groups->groups = groups_new(&node->own->origin, node->config->key, node_store_last_sent(node->store),
                               &functions, groups);
   node_kept_load(groups);
@@ -505,8 +505,10 @@ node_groups_due(Node *node)
   const NodeGroups *groups = node->groups;
   if (!groups)
     return node->own && !node->own->revoked ? 0 : G_MAXINT64;
-  gint64 kept = node_kept_due(groups), due = groups_due(groups->groups);
-  due = MIN(due, kept);
+  const gint64 dues[] = {node_kept_due(groups), groups->offer_at};
+  gint64 due = groups_due(groups->groups);
+  for (guint i = 0; i < G_N_ELEMENTS(dues); i++)
+    due = MIN(due, dues[i]);
   for (guint i = 0; i < groups->letters->len; i++) {
     const Letter *letter = groups->letters->pdata[i];
     /* A member that is heard of is waited for by its task. */
@@ -545,6 +547,7 @@ node_groups_tick(Node *node, gint64 now)
   }
   groups_step(groups->groups, now);
   node_kept_step(groups, now);
+  node_given_step(groups, now);
 }
 
 void
@@ -560,6 +563,7 @@ node_groups_clear(Node *node)
     letter->awaiter = NULL;
     end_letter(letter, NULL);
   }
+  node_given_clear(groups);
   g_hash_table_unref(groups->awaiters);
   g_ptr_array_unref(groups->letters);
   g_free(groups);

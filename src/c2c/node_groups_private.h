@@ -1,4 +1,5 @@
-/* What node_groups.c (messages on their way) and node_groups_kept.c (messages that are kept) share. */
+/* What node_groups.c (messages on their way), node_groups_kept.c (those kept for others) and
+ * node_groups_given.c (those for this clone's programs) share. */
 #pragma once
 
 #include "c2c/groups.h"
@@ -19,7 +20,8 @@ struct NodeGroups {
   GPtrArray *letters;   /* of Letter (node_groups.c) */
   GHashTable *awaiters; /* origin → NodeAwaiter */
   guint bringing;       /* of them, now */
-  gint64 drain_at;      /* when programs are offered again what is kept for them; G_MAXINT64: nothing is */
+  GHashTable *given;    /* letter's id → Given (node_groups_given.c) */
+  gint64 offer_at;      /* when programs are offered again what is kept for them; G_MAXINT64: nothing is */
 };
 
 /* node_groups.c: brings a message to that awaiter, and says node_kept_brought(). */
@@ -33,5 +35,11 @@ void node_kept_spread(NodeGroups *groups, const GroupTask *task);
 void node_kept_brought(NodeGroups *groups, NodeAwaiter *awaiter, const char *words);
 gint64 node_kept_due(const NodeGroups *groups);
 void node_kept_step(NodeGroups *groups, gint64 now);
-/* A message for this clone's own programs: at once, or when one listens. */
-GroupNews node_kept_take(const GroupMessage *message, guint64 now_us, void *groups);
+void node_groups_tell(GError *error); /* takes it; NULL: says nothing */
+
+/* node_groups_given.c */
+GHashTable *node_given_new(void);
+/* A message for this clone's own programs, kept before anybody else hears of it. */
+GroupNews node_given_take(const GroupMessage *message, guint64 now_us, void *groups);
+void node_given_step(NodeGroups *groups, gint64 now);
+void node_given_clear(NodeGroups *groups);

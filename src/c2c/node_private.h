@@ -155,10 +155,11 @@ gboolean node_groups_send(Node *node, const char *group, const void *body, gsize
 guint node_groups_reached(Node *node, guint64 sequence);
 gint64 node_groups_due(Node *node);
 void node_groups_tick(Node *node, gint64 now);
-/* node_groups_kept.c: that user's clone is there; a program listens; what is too old may go. */
+/* node_groups_kept.c: that user's clone is there; what is too old may go. */
 void node_groups_peer(Node *node, const IdentityPublic *origin);
-void node_groups_listening(Node *node, const char *service);
 void node_groups_expire(Node *node);
+/* node_groups_given.c: a program listens. */
+void node_groups_listening(Node *node, const char *service);
 void node_groups_clear(Node *node);
 
 /* node_register.c */

@@ -72,42 +72,17 @@ save_window(NodeStore *store, const GroupMessage *message, const GArray *window,
                       last);
 }
 
-/* FALSE: nothing is changed. */
 static gboolean
-take_new(NodeStore *store, const GroupMessage *message, guint64 now_us, gboolean hold, GroupNews *news,
-         GError **error)
-{
-  g_autoptr(GArray) window = load_window(store, message, error);
-  if (!window)
-    return FALSE;
-  *news = group_seen_look(window, message->sequence, now_us);
-  return *news == GROUP_NEW && save_window(store, message, window, now_us, error) &&
-         (!hold || node_store_hold(store, message->group, &message->origin, message->body, now_us, error));
-}
-
-GroupNews
-node_store_take(NodeStore *store, const GroupMessage *message, guint64 now_us, gboolean hold, GError **error)
-{
-  GroupNews news = GROUP_STALE;
-  if (!node_store_begin(store, error))
-    return GROUP_STALE;
-  gboolean good = take_new(store, message, now_us, hold, &news, error);
-  if (!node_store_end(store, good, error) && news == GROUP_NEW)
-    return GROUP_STALE;
-  return news;
-}
-
-gboolean
-node_store_hold(NodeStore *store, const char *group, const IdentityPublic *origin, GBytes *body,
-                guint64 now_us, GError **error)
+hold(NodeStore *store, const GroupMessage *message, guint64 now_us, GError **error)
 {
   gsize length;
-  const void *bytes = g_bytes_get_data(body, &length);
+  const void *bytes = g_bytes_get_data(message->body, &length);
   gint64 oldest = (gint64)(now_us - MIN(now_us, GROUP_KEPT_US));
+  store->last_letter = MAX(store->last_letter, count(store, "SELECT max(id) FROM letter")) + 1;
   if (!database_run(store->database, error, "DELETE FROM letter WHERE since < ?", "i", oldest) ||
-      !database_run(store->database, error,
-                    "INSERT INTO letter(team, origin, body, since) VALUES(?, ?, ?, ?)", "tbbi", group,
-                    origin->bytes, sizeof origin->bytes, bytes ? bytes : "", length, (gint64)now_us))
+      !database_run(store->database, error, "INSERT INTO letter VALUES(?, ?, ?, ?, ?)", "itbbi",
+                    store->last_letter, message->group, message->origin.bytes, sizeof message->origin.bytes,
+                    bytes ? bytes : "", length, (gint64)now_us))
     return FALSE;
   while (count(store, "SELECT count(*) FROM letter") > NODE_LETTERS_MAX ||
          count(store, "SELECT sum(length(body)) FROM letter") > NODE_LETTERS_BYTES_MAX)
@@ -117,12 +92,37 @@ node_store_hold(NodeStore *store, const char *group, const IdentityPublic *origi
   return TRUE;
 }
 
+/* FALSE: nothing is changed. */
+static gboolean
+take_new(NodeStore *store, const GroupMessage *message, guint64 now_us, GroupNews *news, GError **error)
+{
+  g_autoptr(GArray) window = load_window(store, message, error);
+  if (!window)
+    return FALSE;
+  *news = group_seen_look(window, message->sequence, now_us);
+  return *news == GROUP_NEW && save_window(store, message, window, now_us, error) &&
+         hold(store, message, now_us, error);
+}
+
+GroupNews
+node_store_take(NodeStore *store, const GroupMessage *message, guint64 now_us, GError **error)
+{
+  GroupNews news = GROUP_STALE;
+  if (!node_store_begin(store, error))
+    return GROUP_STALE;
+  gboolean good = take_new(store, message, now_us, &news, error);
+  if (!node_store_end(store, good, error) && news == GROUP_NEW)
+    return GROUP_STALE;
+  return news;
+}
+
 NodeLetter *
-node_store_next_letter(NodeStore *store, const char *group, GError **error)
+node_store_next_letter(NodeStore *store, const char *group, gint64 after, GError **error)
 {
   g_autoptr(DatabaseStatement) statement =
       database_prepare(store->database, error,
-                       "SELECT id, origin, body FROM letter WHERE team = ? ORDER BY id LIMIT 1", "t", group);
+                       "SELECT id, origin, body FROM letter WHERE team = ? AND id > ? ORDER BY id LIMIT 1",
+                       "ti", group, after);
   if (!statement || database_step(statement, error) <= 0)
     return NULL;
   g_autoptr(NodeLetter) letter = g_new0(NodeLetter, 1);

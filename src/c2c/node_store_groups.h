@@ -16,14 +16,9 @@ gboolean node_store_forget_messages(NodeStore *store, GError **error);
 
 /* ---- that came ---- */
 
-/* Whether it was here before, remembered; with `hold` a new one is kept for a program. STALE with an error
- * where the store cannot be written. */
-GroupNews node_store_take(NodeStore *store, const GroupMessage *message, guint64 now_us, gboolean hold,
-                          GError **error);
-
-/* Keeps one that a program did not take after all. */
-gboolean node_store_hold(NodeStore *store, const char *group, const IdentityPublic *origin, GBytes *body,
-                         guint64 now_us, GError **error);
+/* Whether it was here before, remembered; a new one is kept for a program, in the same transaction. STALE
+ * with an error where the store cannot be written. */
+GroupNews node_store_take(NodeStore *store, const GroupMessage *message, guint64 now_us, GError **error);
 
 typedef struct {
   gint64 id;
@@ -33,8 +28,9 @@ typedef struct {
 void node_letter_free(NodeLetter *letter);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(NodeLetter, node_letter_free)
 
-/* The oldest that waits in that group, and that it waits no more. NULL without an error: there is none. */
-NodeLetter *node_store_next_letter(NodeStore *store, const char *group, GError **error);
+/* The oldest that waits in that group, later than `after` (0: of all), and that it waits no more. NULL
+ * without an error: there is none. */
+NodeLetter *node_store_next_letter(NodeStore *store, const char *group, gint64 after, GError **error);
 gboolean node_store_drop_letter(NodeStore *store, gint64 id, GError **error);
 
 /* ---- that were sent ---- */

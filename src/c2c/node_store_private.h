@@ -6,6 +6,7 @@
 
 struct NodeStore {
   sqlite3 *database;
+  gint64 last_letter; /* number that a message for a program got: none is given twice while this is open */
 };
 
 /* A transaction; with `good` FALSE nothing of it is kept, and FALSE is returned. */

@@ -553,6 +553,103 @@ test_group(void)
   c2c_close(for_carol);
 }
 
+/* A program of bob's that listens to the group. */
+typedef struct {
+  C2c *c2c;
+  C2cListener *listener;
+} Program;
+
+static Program
+program_new(WorldClone *clone)
+{
+  Program program = {.c2c = c2c_open(clone->socket, NULL)};
+  g_assert_nonnull(program.c2c);
+  program.listener = c2c_listen(program.c2c, "group:team", NULL);
+  g_assert_nonnull(program.listener);
+  return program;
+}
+
+static void
+program_end(Program *program)
+{
+  c2c_listener_close(program->listener);
+  c2c_close(program->c2c);
+}
+
+static void
+await_stream(const Program *program)
+{
+  struct pollfd waits = {.fd = c2c_listener_fd(program->listener), .events = POLLIN};
+  g_assert_cmpint(poll(&waits, 1, 60000), ==, 1);
+}
+
+/* A message is a program's when it was read to its end and closed: until then the next that listens gets it,
+ * whether the program has gone or the clone began anew. */
+static void
+test_group_kept(void)
+{
+  g_auto(World) world = world_new();
+  g_autoptr(WorldClone) carol = clone_bound(400, "carol");
+  make_group(world.alice, "bob", "carol");
+  make_group(world.bob, "alice", "carol");
+  send_to_team(world.alice, "first");
+  Program program = program_new(world.bob);
+  await_stream(&program); /* and does not take it */
+  program_end(&program);
+  program = program_new(world.bob);
+  char some[3];
+  int fd = c2c_accept(program.listener, NULL);
+  g_assert_cmpint(read(fd, some, sizeof some), ==, sizeof some); /* not all of it */
+  program_end(&program);
+  close(fd);
+  program = program_new(world.bob);
+  await_stream(&program);
+  assert_gets(program.listener, "alice", "first");
+  send_to_team(world.alice, "second");
+  await_stream(&program);
+  assert_gets(program.listener, "alice", "second");
+  send_to_team(world.alice, "third");
+  await_stream(&program);
+  clone_kill(world.bob);
+  program_end(&program);
+  clone_revive(world.bob);
+  program = program_new(world.bob);
+  await_stream(&program);
+  assert_gets(program.listener, "alice", "third");
+  program_end(&program);
+}
+
+/* A program that closes nothing is given no more than so many; and the others when it closes. */
+static void
+test_group_many(void)
+{
+  enum { MANY = 100 };
+  g_auto(World) world = world_new();
+  g_autoptr(WorldClone) carol = clone_bound(400, "carol");
+  make_group(world.alice, "bob", "carol");
+  make_group(world.bob, "alice", "carol");
+  Program program = program_new(world.bob);
+  gboolean got[MANY] = {FALSE};
+  int fds[MANY];
+  guint held = 0;
+  for (guint i = 0; i < MANY; i++) {
+    g_autofree char *words = g_strdup_printf("%u", i);
+    send_to_team(world.alice, words);
+  }
+  for (guint i = 0; i < MANY; i++) {
+    char words[8] = "";
+    await_stream(&program);
+    fds[held] = c2c_accept(program.listener, NULL);
+    g_assert_cmpint(io_read_all(fds[held++], words, sizeof words - 1), >, 0);
+    g_assert_cmpuint(atoi(words), <, MANY);
+    g_assert_false(got[atoi(words)]);
+    got[atoi(words)] = TRUE;
+    for (; i >= 63 && held > 0; held--)
+      close(fds[held - 1]);
+  }
+  program_end(&program);
+}
+
 /* Somebody else answers at the address that bob's record says: he has not bob's key. */
 static void
 test_man_in_the_middle(void)
@@ -594,6 +691,8 @@ main(int argc, char **argv)
   g_test_add_func("/node/lost-clone", test_lost_clone);
   g_test_add_func("/node/flood", test_flood);
   g_test_add_func("/node/group", test_group);
+  g_test_add_func("/node/group-kept", test_group_kept);
+  g_test_add_func("/node/group-many", test_group_many);
   g_test_add_func("/node/man-in-the-middle", test_man_in_the_middle);
   return g_test_run();
 }
