@@ -144,7 +144,7 @@ Link *
 host_dial(const PairedClone *clone, const IdentityKey *device, GError **error)
 {
   LinkOptions options = LINK_OPTIONS_DEFAULT;
-  options.connect_ms = 3000;
+  options.connect_ms = 30000;
   options.resume_ms = 2000;
   return link_dial((const char *const *)clone->addresses, device, &clone->key, clone->id, &options, error);
 }
@@ -155,7 +155,7 @@ host_assert_echo(Link *link, gsize length)
   g_autoptr(GError) error = NULL;
   world_send(link, 5, length);
   LinkMessage *message;
-  gint64 deadline = clock_now_ns() + 5 * G_GINT64_CONSTANT(1000000000);
+  gint64 deadline = clock_now_ns() + WORLD_PATIENCE_MS * G_GINT64_CONSTANT(1000000);
   while (!(message = link_take(link))) {
     g_assert_cmpint(clock_now_ns(), <, deadline);
     g_assert_true(link_wait(link, 100, &error));
@@ -167,10 +167,10 @@ host_assert_echo(Link *link, gsize length)
 }
 
 void
-host_assert_ends(Link *link, int within_ms)
+host_assert_ends(Link *link)
 {
   g_autoptr(GError) error = NULL;
-  gint64 deadline = clock_now_ns() + within_ms * G_GINT64_CONSTANT(1000000);
+  gint64 deadline = clock_now_ns() + WORLD_PATIENCE_MS * G_GINT64_CONSTANT(1000000);
   while (link_state(link) != LINK_DEAD) {
     g_assert_cmpint(clock_now_ns(), <, deadline);
     link_wait(link, 100, NULL);

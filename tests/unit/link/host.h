@@ -25,6 +25,6 @@ PairedClone *host_pair(Host *host);
 
 Link *host_dial(const PairedClone *clone, const IdentityKey *device, GError **error);
 
-/* The session is there; it ends in time. */
+/* The session is there; it ends. */
 void host_assert_echo(Link *link, gsize length);
-void host_assert_ends(Link *link, int within_ms);
+void host_assert_ends(Link *link);

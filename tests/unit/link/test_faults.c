@@ -58,7 +58,7 @@ static void
 converse(World *world, Proxy *proxy)
 {
   Actor device = {0}, host = {0};
-  gint64 deadline = clock_now_ns() + 20 * SECOND;
+  gint64 deadline = clock_now_ns() + WORLD_PATIENCE_MS * (SECOND / 1000);
   world_dial(world, proxy->address);
   for (;;) {
     act(world->device, FALSE, &device);
@@ -124,7 +124,7 @@ test_storm(void)
   enum { COUNT = 400, RECONNECTS = 6, ATTEMPTS_CUT = 3 };
   guint sent = 0, at_host = 0, at_device = 0, cut_since_up = 0;
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   /* A fast link is through with so many messages before it has been cut often. */
   for (gboolean enough = FALSE; !enough || at_host < sent || at_device < sent;) {
     enough = sent >= COUNT && link_counters(world->device)->reconnects >= RECONNECTS;
@@ -154,7 +154,14 @@ test_storm(void)
   proxy_free(world, proxy);
 }
 
-/* A path that swallows everything is noticed by probing, and another connection taken. */
+static gboolean
+device_is_away(World *world)
+{
+  return link_state(world->device) == LINK_AWAY;
+}
+
+/* A path that swallows everything is noticed by probing, not before a probe had its time, and another
+ * connection taken. */
 static void
 test_stall(void)
 {
@@ -162,27 +169,24 @@ test_stall(void)
   world->options.keepalive_ms = 200;
   Proxy *proxy = proxy_new(world);
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
-  gint64 start = clock_now_ns();
-  proxy->stalled = TRUE;
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   /* Both while a message waits, and while all is quiet. */
   for (int quiet = 0; quiet < 2; quiet++) {
+    gint64 start = clock_now_ns();
+    world_send(world->host, 2, 10);
+    g_autoptr(LinkMessage) heard = world_receive(world, world->device);
+    proxy->stalled = TRUE;
     if (!quiet)
       world_send(world->device, 1, 1000);
-    while (link_state(world->device) == LINK_UP)
-      world_step(world, 50);
-    gint64 took = clock_now_ns() - start;
-    g_assert_cmpint(took, >, 200 * SECOND / 1000);
-    g_assert_cmpint(took, <, 1000 * SECOND / 1000);
+    world_until(world, device_is_away, WORLD_PATIENCE_MS);
+    g_assert_cmpint(clock_now_ns() - start, >=, 2 * 200 * SECOND / 1000);
     proxy_cut(proxy);
     proxy->stalled = FALSE;
-    world_until(world, world_is_up, 3000);
+    world_until(world, world_is_up, WORLD_PATIENCE_MS);
     if (!quiet) {
       g_autoptr(LinkMessage) message = world_receive(world, world->host);
       world_check(message, 1, 1000);
     }
-    start = clock_now_ns();
-    proxy->stalled = TRUE;
   }
   proxy_free(world, proxy);
 }
@@ -199,19 +203,19 @@ all_there(World *world)
 static void
 test_slow(void)
 {
-  enum { RATE = 400 << 10, BYTES = 1200 << 10 };
+  enum { RATE = 400 << 10, BYTES = 1600 << 10 };
   g_autoptr(World) world = world_new();
-  world->options.keepalive_ms = 500;
+  world->options.keepalive_ms = 1000;
   Proxy *proxy = proxy_new(world);
   proxy->rate = RATE;
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   g_autofree guint8 *bytes = g_malloc(BYTES);
   for (gsize i = 0; i < BYTES; i++)
     bytes[i] = g_test_rand_int();
   GError *error = NULL;
   g_assert_true(link_send(world->device, 1, &(struct iovec){bytes, BYTES}, 1, &error));
-  world_until(world, all_there, 20000);
+  world_until(world, all_there, WORLD_PATIENCE_MS);
   g_assert_cmpuint(link_counters(world->device)->reconnects, ==, 0);
   g_assert_cmpuint(proxy->cuts, ==, 0);
   proxy_free(world, proxy);
@@ -224,9 +228,10 @@ test_quiet(void)
   g_autoptr(World) world = world_new();
   world->options.keepalive_ms = 100;
   world_dial(world, NULL);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   guint64 before = link_counters(world->device)->bytes_sent;
-  for (gint64 end = clock_now_ns() + SECOND; clock_now_ns() < end;)
+  for (gint64 end = clock_now_ns() + SECOND;
+       clock_now_ns() < end || link_counters(world->device)->bytes_sent == before;)
     world_step(world, 50);
   g_assert_true(world_is_up(world));
   g_assert_cmpuint(link_counters(world->device)->reconnects, ==, 0);
@@ -239,7 +244,10 @@ test_quiet(void)
 static void
 test_busy_owner(void)
 {
-  g_autoptr(World) world = world_connected();
+  g_autoptr(World) world = world_new();
+  world->options.keepalive_ms = 2000;
+  world_dial(world, NULL);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   world_send(world->device, 1, 10);
   g_usleep(2 * world->options.keepalive_ms * 1000 + 300000);
   g_autoptr(LinkMessage) message = world_receive(world, world->host);
@@ -257,7 +265,7 @@ test_moves(void)
   g_autoptr(World) world = world_new();
   Proxy *old = proxy_new(world), *new = proxy_new(world);
   world_dial(world, old->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   world_send(world->device, 1, 100);
   world_send(world->host, 2, 50000);
   old->deaf = TRUE;
@@ -270,7 +278,7 @@ test_moves(void)
   g_autoptr(LinkMessage) at_device = world_receive(world, world->device);
   world_check(at_host, 1, 100);
   world_check(at_device, 2, 50000);
-  world_until(world, world_is_up, 1000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   g_assert_cmpuint(link_counters(world->device)->reconnects, ==, 1);
   g_assert_cmpuint(link_counters(world->host)->reconnects, ==, 1);
   g_assert_cmpuint(new->passed[0], >, 0);
@@ -286,14 +294,13 @@ test_too_late(void)
   world->options.resume_ms = 600;
   Proxy *proxy = proxy_new(world);
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   proxy->deaf = TRUE;
   proxy_cut(proxy);
   gint64 start = clock_now_ns();
-  world_until(world, both_are_dead, 5000);
+  world_until(world, both_are_dead, WORLD_PATIENCE_MS);
   gint64 took = clock_now_ns() - start;
   g_assert_cmpint(took, >=, 600 * SECOND / 1000);
-  g_assert_cmpint(took, <, 1000 * SECOND / 1000);
   g_assert_cmpint(link_state(world->device), ==, LINK_DEAD);
   g_assert_cmpint(link_state(world->host), ==, LINK_DEAD);
   g_assert_error(world->device_error, DOPPEL_ERROR, DOPPEL_ERROR_GONE);
@@ -308,9 +315,9 @@ test_never_resume(void)
   world->options.resume_ms = 0;
   Proxy *proxy = proxy_new(world);
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   proxy_cut(proxy);
-  world_until(world, both_are_dead, 1000);
+  world_until(world, both_are_dead, WORLD_PATIENCE_MS);
   g_assert_error(world->device_error, DOPPEL_ERROR, DOPPEL_ERROR_GONE);
   proxy_free(world, proxy);
 }
@@ -322,11 +329,11 @@ test_host_forgot(void)
   g_autoptr(World) world = world_new();
   Proxy *proxy = proxy_new(world);
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   Link *dead = g_steal_pointer(&world->host);
   proxy_cut(proxy);
   world_send(world->device, 1, 10);
-  world_until(world, device_is_dead, 3000);
+  world_until(world, device_is_dead, WORLD_PATIENCE_MS);
   g_assert_error(world->device_error, DOPPEL_ERROR, DOPPEL_ERROR_GONE);
   g_assert_nonnull(strstr(world->device_error->message, "has ended"));
   g_assert_null(link_take(world->host));

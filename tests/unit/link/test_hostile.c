@@ -34,7 +34,8 @@ rogue_new(World *world, const IdentityKey *key, const WirePreamble *preamble)
   rogue->tls = link_tls_new(key, identity_key_public(world->clone_key), NULL);
   rogue->connection = link_connection_dial((struct sockaddr *)&address, sizeof address, "the host", preamble,
                                            rogue->tls, FALSE, NULL);
-  for (int i = 0; i < 200 && rogue->connection->stage != LINK_CONNECTION_GREETING; i++) {
+  gint64 end = clock_now_ns() + WORLD_PATIENCE_MS * G_GINT64_CONSTANT(1000000);
+  while (rogue->connection->stage != LINK_CONNECTION_GREETING && clock_now_ns() < end) {
     link_connection_shake(rogue->connection, NULL);
     world_step(world, 5);
   }
@@ -122,7 +123,7 @@ test_frames(void)
     g_autoptr(LinkMessage) message = world_receive(world, world->host);
     g_assert_cmpmem(message->data, message->length, "ok", 2);
     rogue_put(rogue, &frames[i], NULL);
-    world_until(world, host_is_dead, 1000);
+    world_until(world, host_is_dead, WORLD_PATIENCE_MS);
     g_assert_error(world->host_error, DOPPEL_ERROR, DOPPEL_ERROR_HOSTILE);
     g_assert_cmpint(link_state(world->host), ==, LINK_DEAD);
     g_assert_null(link_take(world->host));
@@ -138,7 +139,7 @@ test_session_of_another(void)
   world->anybody = TRUE;
   Proxy *proxy = proxy_new(world);
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   g_assert_true(identity_public_equal(link_peer(world->host), identity_key_public(world->device_key)));
   g_autoptr(IdentityKey) stranger = identity_key_generate();
   WirePreamble preamble = world->preamble;
@@ -155,7 +156,7 @@ test_session_of_another(void)
     g_assert_true(identity_public_equal(link_peer(world->host), identity_key_public(world->device_key)));
   }
   proxy->deaf = FALSE;
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   world_send(world->device, 1, 1000);
   g_autoptr(LinkMessage) message = world_receive(world, world->host);
   world_check(message, 1, 1000);
@@ -169,24 +170,37 @@ device_is_dead(World *world)
   return world->device_error != NULL;
 }
 
+static gboolean
+device_was_denied(World *world)
+{
+  return g_error_matches(link_dialler_failure(world->device->dialler), DOPPEL_ERROR, DOPPEL_ERROR_DENIED);
+}
+
 /* The same of the dialling end: who took the host's address is not taken for the host. */
 static void
 test_host_of_another(void)
 {
   g_autoptr(World) world = world_new();
   world->anybody = TRUE;
-  world->options.resume_ms = 400;
   Proxy *proxy = proxy_new(world);
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   link_free(g_steal_pointer(&world->host));
   g_autoptr(IdentityKey) right = g_steal_pointer(&world->clone_key);
   world->clone_key = identity_key_generate();
   proxy_cut(proxy);
-  world_until(world, device_is_dead, 5000);
+  world_until(world, device_was_denied, WORLD_PATIENCE_MS);
+  world->device->options.resume_ms = 1;
+  world_until(world, device_is_dead, WORLD_PATIENCE_MS);
   g_assert_error(world->device_error, DOPPEL_ERROR, DOPPEL_ERROR_DENIED);
   g_assert_nonnull(strstr(world->device_error->message, "another key"));
   proxy_free(world, proxy);
+}
+
+static gboolean
+host_is_rid(World *world)
+{
+  return world->host->candidates->len == 0;
 }
 
 /* Greetings that are none do not even make a session. */
@@ -195,7 +209,6 @@ test_greetings(void)
 {
   for (int way = 0; way < 10; way++) {
     g_autoptr(World) world = world_new();
-    world->options.connect_ms = 400;
     WirePreamble preamble = some_preamble(world), other = preamble;
     g_autoptr(Rogue) rogue = rogue_new(world, world->device_key, &preamble);
     guint8 rubbish[100];
@@ -235,10 +248,10 @@ test_greetings(void)
       rogue_put(rogue, &(WireFrame){.kind = WIRE_WELCOME, .length = 100}, rubbish);
       break;
     }
-    let_time_pass(world);
+    world_until(world, host_is_rid, WORLD_PATIENCE_MS);
     g_assert_cmpint(link_state(world->host), !=, LINK_UP);
-    g_assert_cmpuint(world->host->candidates->len, ==, 0);
-    world_until(world, host_is_dead, 2000);
+    world->host->options.connect_ms = 100;
+    world_until(world, host_is_dead, WORLD_PATIENCE_MS);
     g_assert_error(world->host_error, DOPPEL_ERROR, DOPPEL_ERROR_GONE);
   }
 }
@@ -297,7 +310,7 @@ test_crowd(void)
   g_autoptr(World) world = world_new();
   Proxy *proxy = proxy_new(world);
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   guint8 bytes[WIRE_PREAMBLE_LENGTH];
   wire_preamble_encode(bytes, &world->preamble);
   int crowd[40];
@@ -327,7 +340,7 @@ test_replay(void)
   proxy->tape = g_byte_array_new();
   world_dial(world, proxy->address);
   world_send(world->device, 7, 300);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   g_autoptr(LinkMessage) first = world_receive(world, world->host);
   world_check(first, 7, 300);
   guint64 before = link_counters(world->host)->messages_received;
@@ -337,7 +350,7 @@ test_replay(void)
     if (when == 1) {
       proxy_cut(proxy);
       let_time_pass(world);
-      world_until(world, world_is_up, 2000);
+      world_until(world, world_is_up, WORLD_PATIENCE_MS);
     }
     if (when == 2) {
       link_free(g_steal_pointer(&world->host));
@@ -351,7 +364,8 @@ test_replay(void)
     /* The host turns it away: nothing but its half of a handshake and an alert comes, then the end. */
     guint8 answer[4096];
     ssize_t got = 1, total = 0;
-    for (int i = 0; i < 100 && got != 0; i++) {
+    gint64 end = clock_now_ns() + WORLD_PATIENCE_MS * G_GINT64_CONSTANT(1000000);
+    while (got != 0 && clock_now_ns() < end) {
       got = recv(fd, answer, sizeof answer, MSG_DONTWAIT);
       total += MAX(got, 0);
       world_step(world, 5);
@@ -379,7 +393,7 @@ test_injection(void)
   world_send(world->device, 1, 100);
   g_autoptr(LinkMessage) message = world_receive(world, world->host);
   world_check(message, 1, 100);
-  world_until(world, world_is_up, 1000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   g_assert_cmpuint(link_counters(world->device)->reconnects, ==, 1);
 }
 

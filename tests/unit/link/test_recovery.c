@@ -84,7 +84,7 @@ test_replace(void)
   g_assert_true(identity_public_equal(&again->host, &clone->host));
   g_assert_cmpstr(again->addresses[0], ==, host->address);
   /* The lost device's session ends, too. */
-  host_assert_ends(lost, 6000);
+  host_assert_ends(lost);
   assert_locked_out(clone, host->device_key);
   assert_let_in(again, replacement);
   /* It can give nothing up, and make no phrase. */
@@ -115,7 +115,7 @@ test_beside(void)
   /* One of several gives the clone up: the other keeps it. */
   g_assert_true(link_unpair(again, second, &error));
   g_assert_no_error(error);
-  host_assert_ends(two, 6000);
+  host_assert_ends(two);
   host_assert_echo(one, 100);
   assert_locked_out(again, second);
   g_assert_true(link_unpair(clone, host->device_key, &error));

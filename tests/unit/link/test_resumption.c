@@ -1,6 +1,8 @@
 /* Connections of one link resume its TLS session; whatever else offers a ticket shakes hands in full. */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +24,12 @@ static gboolean
 device_is_dead(World *world)
 {
   return world->device_error != NULL;
+}
+
+static gboolean
+device_was_denied(World *world)
+{
+  return g_error_matches(link_dialler_failure(world->device->dialler), DOPPEL_ERROR, DOPPEL_ERROR_DENIED);
 }
 
 static void
@@ -49,8 +57,8 @@ static void
 come_back(World *world, Proxy *proxy)
 {
   proxy_cut(proxy);
-  world_until(world, is_away, 1000);
-  world_until(world, world_is_up, 5000);
+  world_until(world, is_away, WORLD_PATIENCE_MS);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
 }
 
 static void
@@ -59,7 +67,7 @@ test_resumes(void)
   g_autoptr(World) world = world_new();
   Proxy *proxy = proxy_new(world);
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   assert_resumed(world, FALSE);
   for (int round = 0; round < 40; round++) {
     exchange(world);
@@ -80,6 +88,8 @@ test_behind_ticket(void)
   while (!world->host || link_state(world->host) != LINK_UP)
     world_step(world, 50);
   world_send(world->host, 1, 400);
+  for (int under_way = 1; under_way > 0; g_usleep(1000))
+    g_assert_cmpint(ioctl(world->host->connection->fd, SIOCOUTQ, &under_way), ==, 0);
   g_assert_cmpint(link_state(world->device), ==, LINK_AWAY);
   link_work(world->device, &world->device_error);
   g_assert_no_error(world->device_error);
@@ -98,7 +108,7 @@ test_no_ticket(void)
   g_autoptr(World) world = world_new();
   world->options.resume_ms = 0;
   world_dial(world, NULL);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   exchange(world);
   guint flags = gnutls_session_get_flags(world->device->connection->tls);
   g_assert_cmpuint(flags & GNUTLS_SFLAGS_SESSION_TICKET, ==, 0);
@@ -110,9 +120,8 @@ test_impostor(void)
 {
   g_autoptr(World) world = world_new();
   Proxy *proxy = proxy_new(world);
-  world->options.resume_ms = 400;
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   exchange(world);
   come_back(world, proxy);
   proxy_cut(proxy);
@@ -120,7 +129,9 @@ test_impostor(void)
   g_autoptr(IdentityKey) right = g_steal_pointer(&world->clone_key);
   world->clone_key = identity_key_generate();
   world_send(world->device, 1, 100);
-  world_until(world, device_is_dead, 5000);
+  world_until(world, device_was_denied, WORLD_PATIENCE_MS);
+  world->device->options.resume_ms = 1;
+  world_until(world, device_is_dead, WORLD_PATIENCE_MS);
   g_assert_error(world->device_error, DOPPEL_ERROR, DOPPEL_ERROR_DENIED);
   g_assert_nonnull(strstr(world->device_error->message, "another key"));
   g_assert_null(link_take(world->host));
@@ -135,10 +146,10 @@ test_host_forgot(void)
   g_autoptr(World) world = world_new();
   Proxy *proxy = proxy_new(world);
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   proxy_cut(proxy);
   link_free(g_steal_pointer(&world->host));
-  world_until(world, device_is_dead, 5000);
+  world_until(world, device_is_dead, WORLD_PATIENCE_MS);
   g_assert_error(world->device_error, DOPPEL_ERROR, DOPPEL_ERROR_GONE);
   proxy_free(world, proxy);
 }
@@ -150,7 +161,7 @@ test_replay(void)
   g_autoptr(World) world = world_new();
   Proxy *proxy = proxy_new(world);
   world_dial(world, proxy->address);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   proxy->tape = g_byte_array_new();
   world_send(world->device, 1, 3000);
   come_back(world, proxy);

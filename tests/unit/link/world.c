@@ -47,8 +47,9 @@ world_new(void)
   world->device_key = identity_key_generate();
   world->clone_key = identity_key_generate();
   memset(world->clone, 0xc1, sizeof world->clone);
+  /* Both ends stand still together: what is not to happen for lack of time has to be far away. */
   world->options = (LinkOptions){
-      .resume_ms = 5000, .connect_ms = 3000, .keepalive_ms = 2000, .multipath = FALSE, .tickets = TRUE};
+      .resume_ms = 60000, .connect_ms = 30000, .keepalive_ms = 20000, .multipath = FALSE, .tickets = TRUE};
   world->listener = world_listen(&world->port);
   world->address = g_strdup_printf("127.0.0.1:%u", world->port);
   world->proxies = g_ptr_array_new();
@@ -274,7 +275,7 @@ world_connected(void)
 {
   World *world = world_new();
   world_dial(world, NULL);
-  world_until(world, world_is_up, 5000);
+  world_until(world, world_is_up, WORLD_PATIENCE_MS);
   return world;
 }
 
@@ -309,7 +310,7 @@ world_check(const LinkMessage *message, guint32 channel, gsize length)
 LinkMessage *
 world_receive(World *world, Link *link)
 {
-  gint64 deadline = clock_now_ns() + 10 * G_GINT64_CONSTANT(1000000000);
+  gint64 deadline = clock_now_ns() + WORLD_PATIENCE_MS * G_GINT64_CONSTANT(1000000);
   LinkMessage *message;
   while (!(message = link_take(link))) {
     if (clock_now_ns() > deadline)

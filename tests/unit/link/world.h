@@ -19,6 +19,9 @@ typedef struct {
   GByteArray *tape; /* what the dialler sent, if it is to be recorded */
 } Proxy;
 
+/* What a test waits for comes in a moment, but where the machine stands still for a while. */
+#define WORLD_PATIENCE_MS 60000
+
 typedef struct {
   IdentityKey *device_key, *clone_key;
   guint8 clone[16];
