@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "pager_rig.h"
 
-enum { FAR = 64, PATIENCE_S = 20, WAIT_MS = 10000 };
+enum { FAR = 64, PATIENCE_S = 120, WAIT_MS = 60000 };
 
 /* The Augmenter of a process whose first pages are with the device. */
 typedef struct {

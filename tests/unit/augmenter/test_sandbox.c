@@ -503,7 +503,7 @@ victim_body(Sandbox *sandbox, const Fixture *fixture)
 static gboolean
 is_gone(pid_t pid)
 {
-  for (int i = 0; i < 500; i++) {
+  for (int i = 0; i < 6000; i++) {
     g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid), *stat = NULL;
     if (!g_file_get_contents(path, &stat, NULL, NULL) || strstr(stat, ") Z "))
       return TRUE;

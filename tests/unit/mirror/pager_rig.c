@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "mirror/withhold.h"
 
-enum { PATIENCE_MS = 20000 };
+enum { PATIENCE_MS = 60000 };
 
 /* ---- the other side ---- */
 

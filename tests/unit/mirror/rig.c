@@ -235,7 +235,7 @@ rig_freeze(MirrorProcess *process)
 void
 rig_ready(MirrorProcess *process, guint64 count)
 {
-  for (int turn = 0; turn < 500; turn++) {
+  for (int turn = 0; turn < 3000; turn++) {
     MirrorStop stop = rig_run(process, NULL, NULL, 20);
     g_assert_cmpint(stop.kind, !=, MIRROR_STOP_GONE);
     rig_freeze(process);

@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "rig.h"
 
-enum { PAGE = COPIES_PAGE, ROOM = 256, PATIENCE_MS = 20000 };
+enum { PAGE = COPIES_PAGE, ROOM = 256, PATIENCE_MS = 60000 };
 #define HERE       0x200000000ull
 #define THERE      0x280000000ull
 #define AT(page)   (HERE + (guint64)(page)*PAGE)

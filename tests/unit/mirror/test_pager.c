@@ -423,7 +423,7 @@ test_freeze(void)
     pager_rig_start(&world, 2, BOARD_STORE, 0, (const guint64[6]){AT(200), round});
     pager_rig_start(&world, 3, BOARD_CALL, SYS_getrandom, (const guint64[6]){AT(300), 8, 0});
     struct pollfd waits = {mirror_pager_fd(world.pager), POLLIN, 0};
-    g_assert_cmpint(poll(&waits, 1, 20000), ==, 1);
+    g_assert_cmpint(poll(&waits, 1, 60000), ==, 1);
     if (round % 2)
       g_usleep(2000);
     rig_freeze(world.process);

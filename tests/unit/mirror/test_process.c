@@ -14,7 +14,7 @@
 #include "base/io.h"
 #include "rig.h"
 
-enum { HARDWARE = TRUE, TRAP = FALSE };
+enum { HARDWARE = TRUE, TRAP = FALSE, PATIENCE_MS = 60000 };
 
 /* ---- freezing ---- */
 
@@ -148,7 +148,7 @@ test_freeze_without_a_leader(void)
 {
   g_autoptr(GError) error = NULL;
   MirrorProcess *process = rig_puppet("orphans");
-  for (gint64 deadline = clock_now_ns() + 5000000000;;) {
+  for (gint64 deadline = clock_now_ns() + PATIENCE_MS * G_GINT64_CONSTANT(1000000);;) {
     rig_run(process, NULL, NULL, 20);
     g_autofree char *stat = io_read_file_at(process->directory, "stat", 4096);
     const char *state = strrchr(stat, ')');
@@ -156,7 +156,7 @@ test_freeze_without_a_leader(void)
       break;
     g_assert_cmpint(clock_now_ns(), <, deadline);
   }
-  alarm(10); /* it must not hang */
+  alarm(PATIENCE_MS / 1000); /* it must not hang */
   g_assert_false(mirror_process_freeze(process, NULL, NULL, &error));
   alarm(0);
   g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_UNSUPPORTED);
@@ -180,7 +180,7 @@ test_freeze_hands_signals_over(void)
   rig_ready(process, 2);
   rig_resume(process);
   kill(process->pid, SIGUSR1);
-  for (int turn = 0; turn < 100 && !signal; turn++) {
+  for (int turn = 0; turn < 5000 && !signal; turn++) {
     mirror_process_freeze(process, note_signal, &signal, &error);
     g_assert_no_error(error);
     if (!signal) {
@@ -205,7 +205,7 @@ test_step_over(gconstpointer hardware)
   g_assert_no_error(error);
   guint64 before = RIG_BOARD(process, ticks), seen = 0;
   for (int turn = 0; turn < 1000; turn++) {
-    MirrorStop stop = rig_run(process, rig_is_breakpoint, NULL, 2000);
+    MirrorStop stop = rig_run(process, rig_is_breakpoint, NULL, PATIENCE_MS);
     g_assert_cmpint(stop.kind, ==, MIRROR_STOP_BREAKPOINT);
     g_assert_cmpuint(stop.pc, ==, tick);
     g_assert_cmpuint(arch_pc(mirror_thread_registers(stop.thread, NULL)), ==, tick);
@@ -231,7 +231,7 @@ test_step_over_when_interrupted(gconstpointer hardware)
   guint64 tick = RIG_BOARD(process, tick);
   mirror_breakpoint_add(process, tick, GPOINTER_TO_INT(hardware), &error);
   g_assert_no_error(error);
-  MirrorStop stop = rig_run(process, rig_is_breakpoint, NULL, 2000);
+  MirrorStop stop = rig_run(process, rig_is_breakpoint, NULL, PATIENCE_MS);
   guint64 before = RIG_BOARD(process, ticks);
   for (guint64 turn = 1; turn <= 50; turn++) {
     g_assert_cmpint(stop.kind, ==, MIRROR_STOP_BREAKPOINT);
@@ -239,7 +239,7 @@ test_step_over_when_interrupted(gconstpointer hardware)
     stop.thread->interrupting = TRUE;
     mirror_breakpoint_step_over(stop.thread, &error);
     g_assert_no_error(error);
-    stop = rig_run(process, rig_is_breakpoint, NULL, 2000);
+    stop = rig_run(process, rig_is_breakpoint, NULL, PATIENCE_MS);
     g_assert_cmpuint(RIG_BOARD(process, ticks) - before, ==, turn);
   }
   rig_end(process);
@@ -255,7 +255,7 @@ test_step_over_keeps_a_signal(gconstpointer hardware)
   guint64 tick = RIG_BOARD(process, tick);
   mirror_breakpoint_add(process, tick, GPOINTER_TO_INT(hardware), &error);
   g_assert_no_error(error);
-  MirrorStop stop = rig_run(process, rig_is_breakpoint, NULL, 2000);
+  MirrorStop stop = rig_run(process, rig_is_breakpoint, NULL, PATIENCE_MS);
   MirrorThread *thread = stop.thread;
   rig_freeze(process);
   /* Stopped by a signal where the breakpoint is. */
@@ -279,7 +279,7 @@ test_step_over_keeps_a_signal(gconstpointer hardware)
   g_assert_no_errno(ptrace(PTRACE_SETSIGMASK, thread->tid, sizeof mask, &mask));
   mirror_breakpoint_step_over(thread, &error);
   g_assert_no_error(error);
-  rig_run(process, rig_is_breakpoint, NULL, 2000);
+  rig_run(process, rig_is_breakpoint, NULL, PATIENCE_MS);
   rig_freeze(process);
   struct __ptrace_peeksiginfo_args ask = {.nr = 1};
   siginfo_t found;
@@ -303,7 +303,7 @@ test_breakpoints_in_new_threads(gconstpointer hardware)
   mirror_breakpoint_add(process, tick, GPOINTER_TO_INT(hardware), &error);
   g_assert_no_error(error);
   for (int turn = 0; turn < 100; turn++) {
-    MirrorStop stop = rig_run(process, rig_is_breakpoint, NULL, 2000);
+    MirrorStop stop = rig_run(process, rig_is_breakpoint, NULL, PATIENCE_MS);
     g_assert_cmpint(stop.kind, ==, MIRROR_STOP_BREAKPOINT);
     /* Also those that were born while everybody was being stopped. */
     mirror_breakpoint_step_over(stop.thread, &error);
@@ -571,13 +571,13 @@ test_exec(void)
   mirror_breakpoint_add(process, arch_pc(mirror_thread_registers(mirror_thread_leader(process), NULL)) + 64,
                         HARDWARE, &error);
   g_assert_no_error(error);
-  MirrorStop stop = rig_run(process, is_exec, NULL, 5000);
+  MirrorStop stop = rig_run(process, is_exec, NULL, PATIENCE_MS);
   g_assert_cmpint(stop.kind, ==, MIRROR_STOP_EXEC);
   g_assert_true(mirror_process_renew(process, proc, &error));
   g_assert_cmpuint(process->breakpoint_count, ==, 0);
   g_assert_true(mirror_scratch_make(process, &error));
   g_assert_cmpint(RIG_CALL(process, SYS_getpid, 0), ==, process->own_pid);
-  stop = rig_run(process, NULL, NULL, 5000);
+  stop = rig_run(process, NULL, NULL, PATIENCE_MS);
   g_assert_cmpint(stop.kind, ==, MIRROR_STOP_GONE);
   g_assert_true(WIFEXITED(stop.status) && WEXITSTATUS(stop.status) == 0);
   mirror_process_free(process);
