@@ -100,7 +100,8 @@ test_killed(void)
   store_rig_commit(rig, CHANGES);
   gint64 usual_us = 20000;
   guint in_feed = 0, after = 0;
-  while (in_feed + after < kills) {
+  /* Where a busy machine lets few of them hit the feeding, there are more. */
+  while (in_feed + after < kills || (in_feed <= kills / 4 && after < 10 * kills)) {
     guint64 before = generation_head_last(generation_store_head(rig->store))->number;
     g_autoptr(GPtrArray) steps = store_rig_change(rig, CHANGES);
     store_rig_close(rig);

@@ -314,7 +314,7 @@ test_alike(void)
   gint64 begin = g_get_monotonic_time();
   Tally tally = cost_of(old, new);
   g_assert_cmpuint(tally.copied + tally.literals, ==, new->len);
-  g_assert_cmpint(g_get_monotonic_time() - begin, <, 20 * G_USEC_PER_SEC);
+  g_assert_cmpint(g_get_monotonic_time() - begin, <, 60 * G_USEC_PER_SEC);
 }
 
 static void

@@ -132,7 +132,7 @@ call_bus(MockService *service, const char *method, GVariant *parameters)
   g_autoptr(GError) error = NULL;
   g_autoptr(GVariant) reply = g_dbus_connection_call_sync(
       service->bus, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", method,
-      parameters, G_VARIANT_TYPE("(u)"), G_DBUS_CALL_FLAGS_NONE, 10000, NULL, &error);
+      parameters, G_VARIANT_TYPE("(u)"), G_DBUS_CALL_FLAGS_NONE, 60000, NULL, &error);
   g_assert_no_error(error);
   guint32 result;
   g_variant_get(reply, "(u)", &result);

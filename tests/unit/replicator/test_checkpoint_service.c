@@ -14,7 +14,7 @@
 #include "replicator/checkpoint_client.h"
 #include "replicator/checkpoint_service.h"
 
-enum { LENGTH = 700000, ANSWER_MS = 20000 };
+enum { LENGTH = 700000, ANSWER_MS = 60000 };
 
 typedef struct {
   char *directory; /* the clone's root, but where that is the machine's own */

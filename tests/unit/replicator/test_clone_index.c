@@ -39,7 +39,7 @@ open_database(Fixture *fixture)
 {
   sqlite3 *db;
   g_assert_cmpint(sqlite3_open(fixture->path, &db), ==, SQLITE_OK);
-  sqlite3_busy_timeout(db, 5000);
+  sqlite3_busy_timeout(db, 60000);
   return db;
 }
 
@@ -161,12 +161,18 @@ test_look(Fixture *fixture, gconstpointer unused)
   g_autoptr(GError) error = NULL;
   sqlite3 *db = open_database(fixture);
   run(db, "BEGIN IMMEDIATE; INSERT INTO things VALUES('x', 'y');");
-  gint64 begun = g_get_monotonic_time();
-  CloneIndex *index = clone_index_look(fixture->directory, &error);
-  g_assert_no_error(error);
-  g_assert_cmpint(g_get_monotonic_time() - begun, <, 4 * G_USEC_PER_SEC);
-  g_assert_cmpuint(index->state.head, ==, HEAD);
-  clone_index_free(index);
+  CloneIndex *index;
+  gint64 took = G_MAXINT64;
+  /* One that waits does each time, a machine that is busy does not stand still each time. */
+  for (guint i = 0; i < 5 && took >= 4 * G_USEC_PER_SEC; i++) {
+    gint64 begun = g_get_monotonic_time();
+    index = clone_index_look(fixture->directory, &error);
+    g_assert_no_error(error);
+    took = g_get_monotonic_time() - begun;
+    g_assert_cmpuint(index->state.head, ==, HEAD);
+    clone_index_free(index);
+  }
+  g_assert_cmpint(took, <, 4 * G_USEC_PER_SEC);
   run(db, "COMMIT");
   index = clone_index_look(fixture->directory, &error);
   g_assert_no_error(error);

@@ -14,7 +14,7 @@ static const guint8 identity[SYNC_IDENTITY] = "0123456789abcde";
 #define IDENTITY                    ((ProtobufCBinaryData){sizeof identity, (guint8 *)identity})
 #define SEND(KIND, field, contents) g_assert_true(SYNC_SEND(clone->link, KIND, field, contents, NULL))
 
-enum { LATE_MAX = 3, WAIT_MS = 10000 };
+enum { LATE_MAX = 3, WAIT_MS = 60000 };
 
 /* What the clone says between the last step and its answer to it, counted from the last step before that. */
 typedef struct {

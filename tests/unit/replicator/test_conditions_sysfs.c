@@ -143,12 +143,12 @@ test_without_bus(void)
   char *sys = sysfs_rig_new();
   sysfs_rig_put(sys, WLAN "up " SUPPLY "BAT0/type=Battery " SUPPLY "BAT0/status=Discharging " SUPPLY
                           "BAT0/capacity=40");
-  ConditionsPlaces places = {.bus = "unix:path=/nonexistent/bus", .sys = sys, .answer_ms = 5000};
+  ConditionsPlaces places = {.bus = "unix:path=/nonexistent/bus", .sys = sys, .answer_ms = 60000};
   conditions_set(&places.configured, CONDITION_METERED, 1, CONDITIONS_CONFIGURATION);
   conditions_set(&places.configured, CONDITION_LEVEL, 90, CONDITIONS_CONFIGURATION);
   gint64 start = g_get_monotonic_time();
   Conditions conditions = conditions_once(&places);
-  g_assert_cmpint(g_get_monotonic_time() - start, <, 4 * G_USEC_PER_SEC);
+  g_assert_cmpint(g_get_monotonic_time() - start, <, 30 * G_USEC_PER_SEC);
   g_autofree char *line = conditions_line(&conditions);
   g_assert_cmpstr(line, ==,
                   "link wifi " NET ", metered yes (configuration), on battery yes " POWER

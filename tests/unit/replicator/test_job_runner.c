@@ -78,7 +78,7 @@ test_stuck(World *world, gconstpointer unused)
   g_autoptr(Job) job = add(world, &lock);
   g_assert_cmpint(unlinkat(job->directory, "log", 0), ==, 0);
   g_assert_cmpint(mkfifoat(job->directory, "log", 0600), ==, 0);
-  world->place.patience_ms = 1300;
+  world->place.patience_ms = 4000; /* on a slow machine, too, time to be told of meanwhile twice */
   world->place.meanwhile = count;
   world->place.user = &calls;
   g_assert_false(job_runner_start(job, lock, &world->place, &error));
@@ -122,7 +122,7 @@ start(World *world, int patience_ms, GError **error)
     assert_phase(job, DOPPEL__WIRE__JOB_STATE__PHASE__FAILED);
     return FALSE;
   }
-  for (guint i = 0; i < 500 && !runs(world); i++) /* between fork(2) and execve(2) */
+  for (guint i = 0; i < 6000 && !runs(world); i++) /* between fork(2) and execve(2) */
     g_usleep(10000);
   g_assert_true(runs(world));
   g_assert_true(job_signal(job, SIGINT));

@@ -30,7 +30,7 @@ assert_failure(Link *link, DoppelErrorCode code)
 {
   for (;;) {
     g_autoptr(GError) error = NULL;
-    g_autoptr(SyncMessage) message = sync_wait(link, 10000, &error);
+    g_autoptr(SyncMessage) message = sync_wait(link, 60000, &error);
     g_assert_no_error(error);
     if (message->kind_case != DOPPEL__SYNC__MESSAGE__KIND_FAILURE)
       continue;
@@ -313,7 +313,7 @@ test_clone(void)
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
     Link *clone = link_new_local(ends[1]);
     lies[i](clone);
-    g_assert_true(link_flush(clone, 1000, NULL));
+    g_assert_true(link_flush(clone, 60000, NULL));
     g_assert_false(sync_rig_send(rig, ends[0], &result, &error));
     g_assert_true(g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_HOSTILE) ||
                   g_error_matches(error, DOPPEL_ERROR, DOPPEL_ERROR_MISMATCH));

@@ -6,7 +6,7 @@
 #include "situation.h"
 #include "sysfs_rig.h"
 
-#define PATIENCE (10 * G_USEC_PER_SEC)
+#define PATIENCE (60 * G_USEC_PER_SEC)
 
 typedef struct {
   GTestDBus *daemon;
@@ -92,7 +92,7 @@ set_up(World *world, gconstpointer unused)
   say_power(world, MAINS, CHARGING);
   mock_service_own(world->manager);
   mock_service_own(world->upower);
-  ConditionsPlaces places = {.bus = address, .sys = world->sys, .answer_ms = 10000, .poll_ms = 3600000};
+  ConditionsPlaces places = {.bus = address, .sys = world->sys, .answer_ms = 60000, .poll_ms = 3600000};
   world->watch = conditions_watch_new(&places, decide, world);
 }
 
