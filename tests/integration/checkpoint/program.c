@@ -243,6 +243,16 @@ step_children(long step)
   }
 }
 
+/* As long as DIRECTORY/hold is there it does not come to its end: whoever is to find it under way has the
+ * time that he takes. There is no child then. */
+static int
+is_held(long step, long steps)
+{
+  char path[4096];
+  snprintf(path, sizeof path, "%s/hold", files.directory);
+  return step == steps * 3 / 4 / 16 * 16 + 8 && access(path, F_OK) == 0;
+}
+
 static uint64_t
 digest_nameless(uint64_t sum)
 {
@@ -306,9 +316,11 @@ main(int argc, char **argv)
       step_children(step);
     step_files(step, sum);
     tell_step(step);
-    struct timespec rest = {step_ms / 1000, step_ms % 1000 * 1000000};
-    while (nanosleep(&rest, &rest) < 0 && errno == EINTR)
-      ;
+    do {
+      struct timespec rest = {step_ms / 1000, step_ms % 1000 * 1000000};
+      while (nanosleep(&rest, &rest) < 0 && errno == EINTR)
+        ;
+    } while (is_held(step, steps));
     if (getpid() != pid)
       return 3;
   }
