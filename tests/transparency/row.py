@@ -30,7 +30,7 @@ class Row:
     local_ok: str = ""
     whole: bool = True
     whole_local_ok: str = ""
-    timeout: int = 60
+    timeout: int = 240
     environment: dict = dataclasses.field(default_factory=dict)
     tags: list = dataclasses.field(default_factory=list)
     ignore_files: list = dataclasses.field(default_factory=list)

@@ -17,6 +17,7 @@ import termios
 import time
 
 CHUNK = 65536
+AGAIN = 5  # seconds after which a signal is sent again: it may have come before the program waited for it
 # What of the caller's environment reaches a run: where doppel keeps its keys, and how its sanitizers report.
 PASSED = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS")
 
@@ -86,7 +87,7 @@ class Stage:
         """The row's own argument vector."""
         return [self._fill(word) for word in self.row.program]
 
-    def perform(self, prefix=(), timeout=None, started=None, patience=2.0):
+    def perform(self, prefix=(), timeout=None, started=None, patience=30.0):
         """Runs prefix + command in a fresh copy of the prepared directory. `started(process)` is called once it runs;
         processes of the run that are still there `patience` seconds after its end are told in the outcome, and killed.
 
@@ -164,7 +165,7 @@ class _Run:
         self.stage, self.row = stage, stage.row
         self.outcome, self.streams = Outcome(), selectors.DefaultSelector()
         self.feed, self.steps, self.seen = b"", list(self.row.script), 0
-        self.due = None
+        self.due = self.unheard = None
         self.input_fd = self.terminal = -1
         self.limit = int(self.row.stdout.split(":")[1]) if self.row.stdout.startswith("close-after:") else None
         self.begun = time.monotonic()
@@ -214,14 +215,14 @@ class _Run:
 
     def drive(self, deadline):
         """Reads, feeds and plays the script until the command has ended and its output is at its end."""
-        ended = None
+        ended, quiet = None, 0.3 if self.terminal >= 0 else 5
         while True:
             self._play()
             now = time.monotonic()
             if ended is None and self.process.poll() is not None:
                 ended = now
             outputs = [key for key in self.streams.get_map().values() if key.data != "feed"]
-            if ended is not None and (not outputs or now > ended + 5 or (self.terminal >= 0 and now > ended + 0.3)):
+            if ended is not None and (not outputs or now > ended + quiet):
                 break
             if now > deadline:
                 self.outcome.status = "timeout"
@@ -230,6 +231,7 @@ class _Run:
                 break
             for key, _ in self.streams.select(0.02):
                 self._serve(key)
+                ended = ended and time.monotonic()  # what there is to read is read, however long that takes
         self._finish()
         return self.outcome
 
@@ -267,6 +269,10 @@ class _Run:
 
     def _play(self):
         """Performs the script's steps that are due: each waits for its text in the output, then for its delay."""
+        if self.unheard and len(self.outcome.stdout) > self.unheard[1]:
+            self.unheard = None
+        if self.unheard and time.monotonic() > self.unheard[2] and self.process.poll() is None:
+            self._act(self.unheard[0])
         while self.steps:
             step = self.steps[0]
             if self.due is None:
@@ -294,6 +300,7 @@ class _Run:
                 os.kill(program_of(self.process.pid, self.stage.command()[0]), number)
             except ProcessLookupError:
                 pass
+            self.unheard = step, len(self.outcome.stdout), time.monotonic() + AGAIN
         if step.get("close"):
             self._close_input()
 

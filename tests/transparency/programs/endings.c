@@ -66,17 +66,22 @@ exits_from_thread(int round)
     pause();
 }
 
+static volatile int said;
+
 static void
 thread_exits(int round)
 {
   printf("main thread ends\n");
   fflush(stdout);
+  said = 1;
   pthread_exit(NULL);
 }
 
 static void *
 outlast(void *unused)
 {
+  while (!said)
+    usleep(10000);
   usleep(100000);
   printf("the other thread ends the process\n");
   exit(12);

@@ -167,28 +167,28 @@ since(const struct timespec *then, clockid_t clock)
 static void
 clocks_inside(int round)
 {
-  check("monotonic goes on", since(&last[0], CLOCK_MONOTONIC) >= 0 && since(&last[0], CLOCK_MONOTONIC) < 30);
-  check("real goes on", since(&last[1], CLOCK_REALTIME) >= 0 && since(&last[1], CLOCK_REALTIME) < 30);
+  check("monotonic goes on", since(&last[0], CLOCK_MONOTONIC) >= 0 && since(&last[0], CLOCK_MONOTONIC) < 300);
+  check("real goes on", since(&last[1], CLOCK_REALTIME) >= 0 && since(&last[1], CLOCK_REALTIME) < 300);
   struct timespec start, pause_for = {0, 50000000}, boot, until;
   clock_gettime(CLOCK_MONOTONIC, &start);
   nanosleep(&pause_for, NULL);
   double slept = since(&start, CLOCK_MONOTONIC);
-  check("slept", slept >= 0.05 && slept < 5);
+  check("slept", slept >= 0.05 && slept < 60);
   clock_gettime(CLOCK_MONOTONIC, &until);
   until.tv_sec += until.tv_nsec / 960000000;
   until.tv_nsec = (until.tv_nsec + 40000000) % 1000000000;
   check("absolute sleep", clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == 0 &&
                               since(&until, CLOCK_MONOTONIC) >= 0);
   clock_gettime(CLOCK_BOOTTIME, &boot);
-  check("boot clock", since(&start, CLOCK_MONOTONIC) < 10 && boot.tv_sec >= start.tv_sec - 1);
-  check("time", labs(time(NULL) - last[1].tv_sec) < 60);
+  check("boot clock", since(&start, CLOCK_MONOTONIC) < 120 && boot.tv_sec >= start.tv_sec - 1);
+  check("time", labs(time(NULL) - last[1].tv_sec) < 600);
   clocks_before();
 }
 
 static void
 clocks_after(void)
 {
-  check("monotonic goes on", since(&last[0], CLOCK_MONOTONIC) >= 0 && since(&last[0], CLOCK_MONOTONIC) < 30);
+  check("monotonic goes on", since(&last[0], CLOCK_MONOTONIC) >= 0 && since(&last[0], CLOCK_MONOTONIC) < 300);
   check("real goes on", since(&last[1], CLOCK_REALTIME) >= 0);
 }
 

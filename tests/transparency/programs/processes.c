@@ -370,7 +370,7 @@ woken_inside(int round)
   fflush(stdout);
   pid_t child = fork();
   if (child == 0) {
-    usleep(100000);
+    usleep(1000000); /* not before the read below has begun */
     _exit(0);
   }
   ssize_t got = read(toward[0], &byte, 1);
