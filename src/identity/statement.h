@@ -18,6 +18,8 @@
 #define STATEMENT_FOUND       "doppel directory found 1"
 #define STATEMENT_UPDATE      "doppel directory update 1"
 #define STATEMENT_GROUP       "doppel group message 1"
+#define STATEMENT_DOC_ENTRY   "doppel document entry 1"
+#define STATEMENT_DOC_HEAD    "doppel document head 1"
 
 #define STATEMENT_HASH_LENGTH 32
 
