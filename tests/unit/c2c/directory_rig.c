@@ -6,6 +6,9 @@
 #include <sys/socket.h>
 
 #include "base/error.h"
+#include "base/io.h"
+
+#define TIMEOUT_MS 60000
 
 static char *caches;
 
@@ -17,8 +20,20 @@ rig_new(guint number)
   rig->folder = g_dir_make_tmp("doppel-directory-XXXXXX", NULL);
   rig->store = g_strdup_printf("sqlite:%s/directory.db", rig->folder);
   rig->place.key = *identity_key_public(rig->key);
+  rig->port = -1;
   rig->options = (DirectoryServerOptions){.key = rig->key, .store = rig->store};
   return rig;
+}
+
+static int
+bound_socket(struct sockaddr_in *address)
+{
+  socklen_t length = sizeof *address;
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+  g_assert_cmpint(bind(fd, (struct sockaddr *)address, sizeof *address), ==, 0);
+  g_assert_cmpint(getsockname(fd, (struct sockaddr *)address, &length), ==, 0);
+  return fd;
 }
 
 static int
@@ -26,15 +41,13 @@ listen_on(Rig *rig)
 {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   socklen_t length = sizeof address;
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (rig->place.address)
-    address.sin_port = htons((guint16)atoi(strrchr(rig->place.address, ':') + 1));
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-  g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+  if (rig->port < 0) {
+    rig->port = bound_socket(&address);
+    rig->place.address = g_strdup_printf("127.0.0.1:%u", ntohs(address.sin_port));
+  }
+  g_assert_cmpint(getsockname(rig->port, (struct sockaddr *)&address, &length), ==, 0);
+  int fd = bound_socket(&address);
   g_assert_cmpint(listen(fd, 256), ==, 0);
-  getsockname(fd, (struct sockaddr *)&address, &length);
-  g_free(rig->place.address);
-  rig->place.address = g_strdup_printf("127.0.0.1:%u", ntohs(address.sin_port));
   return fd;
 }
 
@@ -96,6 +109,7 @@ void
 rig_free(Rig *rig)
 {
   rig_stop(rig);
+  io_close(&rig->port);
   remove_folder(rig->folder);
   identity_key_free(rig->key);
   g_free(rig->folder);
@@ -158,6 +172,7 @@ rig_client(const IdentityKey *own, Rig *first, ...)
     g_ptr_array_add(places, &rig->place);
   va_end(rigs);
   directory_client_set(client, places);
+  directory_client_set_timeout(client, TIMEOUT_MS);
   return client;
 }
 

@@ -8,6 +8,7 @@
 typedef struct {
   IdentityKey *key;
   char *folder, *store;
+  int port; /* of `place`, which nobody else gets while the server is stopped */
   DirectoryPlace place;
   DirectoryServer *server;
   GMainContext *context;
@@ -26,7 +27,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Rig, rig_free)
 /* In the server's thread. */
 void rig_invoke(Rig *rig, void (*function)(gpointer data), gpointer data);
 
-/* A client that knows these directories (NULL-terminated), with a new cache. */
+/* A client that knows these directories (NULL-terminated), with a new cache. It is patient: a test that wants
+ * it to give up says so. */
 DirectoryClient *rig_client(const IdentityKey *own, Rig *first, ...) G_GNUC_NULL_TERMINATED;
 
 /* A user whose home is the rig's directory. */

@@ -132,7 +132,7 @@ hand_over(int fd, int control_fd)
 {
   LinkPreamble preamble;
   guint8 bytes[WIRE_PREAMBLE_LENGTH];
-  if (!link_preamble_read(fd, 1000, &preamble, NULL))
+  if (!link_preamble_read(fd, 30000, &preamble, NULL))
     return;
   wire_preamble_encode(bytes, &preamble);
   link_pass_send_with(control_fd, fd, bytes, sizeof bytes, NULL);
@@ -145,6 +145,8 @@ run_host(WorldClone *clone, guint port)
   int ends[2];
   g_autoptr(GArray) open = g_array_new(FALSE, FALSE, sizeof(int));
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  struct sigaction action = {.sa_handler = on_move};
+  sigaction(SIGUSR1, &action, NULL); /* before anybody hears of the node, and moves it */
   int listener = listen_at(clone, port);
   g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), ==, 0);
   if (fork() == 0) {
@@ -153,8 +155,6 @@ run_host(WorldClone *clone, guint port)
     run_node(clone, ends[1]);
   }
   close(ends[1]);
-  struct sigaction action = {.sa_handler = on_move};
-  sigaction(SIGUSR1, &action, NULL);
   for (;;) {
     struct pollfd fds[] = {{.fd = listener, .events = POLLIN}, {.fd = ends[0]}};
     int ready = poll(fds, 2, 200);
@@ -162,10 +162,11 @@ run_host(WorldClone *clone, guint port)
       _exit(0);
     if (moves) {
       moves = 0;
-      close(listener);
+      int before = listener; /* which keeps its port until there is another one */
+      listener = listen_at(clone, 0);
+      close(before);
       for (guint i = 0; i < open->len; i++)
         shutdown(g_array_index(open, int, i), SHUT_RDWR);
-      listener = listen_at(clone, 0);
     } else if (ready > 0 && fds[0].revents) {
       int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
       hand_over(fd, ends[0]);
@@ -177,6 +178,7 @@ run_host(WorldClone *clone, guint port)
 void
 node_world_begin(void)
 {
+  prctl(PR_SET_CHILD_SUBREAPER, 1); /* clone_kill() waits for nodes, too */
   folder = g_dir_make_tmp("doppel-nodes-XXXXXX", NULL);
   fake_directory = g_build_filename(folder, "directory", NULL);
   g_assert_cmpint(g_mkdir(fake_directory, 0700), ==, 0);
@@ -208,6 +210,18 @@ await_node(const WorldClone *clone)
   c2c_close(c2c);
 }
 
+/* The host and its node are a process group. */
+static void
+start_host(WorldClone *clone, guint port)
+{
+  clone->host = fork();
+  if (clone->host == 0) {
+    setpgid(0, 0);
+    run_host(clone, port);
+  }
+  setpgid(clone->host, clone->host); /* here, too: it may have to be killed at once */
+}
+
 WorldClone *
 clone_as(guint number, const char *name, const guint8 *id)
 {
@@ -228,65 +242,30 @@ clone_as(guint number, const char *name, const guint8 *id)
     g_bytes_unref(clone->user->hosting);
     clone->user->hosting = record_sign_hosting(clone->user->provider, id, &clone->user->binding.clone_key, 1);
   }
-  clone->host = fork();
-  if (clone->host == 0)
-    run_host(clone, 0);
+  start_host(clone, 0);
   await_node(clone);
   if (id)
     clone_bind(clone, 1);
   return clone;
 }
 
-/* Who listens there. */
-static pid_t
-node_process(const WorldClone *clone)
-{
-  struct sockaddr_un address;
-  struct ucred node = {0};
-  socklen_t length = sizeof node;
-  g_auto(Fd) directory = -1;
-  g_auto(Fd) fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  if (local_packet_address(clone->socket, &address, &directory) < 0 ||
-      connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
-      getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &node, &length) < 0)
-    return 0;
-  return node.pid;
-}
-
+/* All of them: one that is still ending would keep its socket from the next node of that clone. */
 void
 clone_kill(WorldClone *clone)
 {
   if (clone->host <= 0)
     return;
-  /* First: without its host it would end in good order. */
-  pid_t node = node_process(clone);
-  if (node > 0)
-    kill(node, SIGKILL);
-  kill(clone->host, SIGKILL);
-  waitpid(clone->host, NULL, 0);
+  kill(-clone->host, SIGKILL);
+  while (waitpid(-clone->host, NULL, 0) > 0)
+    ;
   clone->host = 0;
-}
-
-/* Until the kernel has ended it, it listens. */
-static void
-await_end(const WorldClone *clone)
-{
-  C2c *c2c;
-  for (guint i = 0; (c2c = c2c_open(clone->socket, NULL)); i++) {
-    c2c_close(c2c);
-    g_assert_cmpuint(i, <, 6000);
-    g_usleep(10000);
-  }
 }
 
 void
 clone_revive(WorldClone *clone)
 {
   g_autofree char *address = clone_address(clone);
-  await_end(clone);
-  clone->host = fork();
-  if (clone->host == 0)
-    run_host(clone, (guint)atoi(strchr(address, ':') + 1));
+  start_host(clone, (guint)atoi(strchr(address, ':') + 1));
   await_node(clone);
 }
 
@@ -323,7 +302,7 @@ clone_ask_bytes(WorldClone *clone, const char *verb, GBytes *body, GBytes **answ
     free(why);
     return number ? number : ENOTCONN;
   }
-  int failed = c2c_control(c2c, verb, g_bytes_get_data(body, NULL), g_bytes_get_size(body), 30000,
+  int failed = c2c_control(c2c, verb, g_bytes_get_data(body, NULL), g_bytes_get_size(body), 60000,
                            take_answer, &got, &why) < 0
                    ? errno
                    : 0;
@@ -395,7 +374,7 @@ clone_move(WorldClone *clone)
 {
   g_autofree char *before = clone_address(clone);
   kill(clone->host, SIGUSR1);
-  for (guint i = 0; i < 1000; i++) {
+  for (guint i = 0; i < 6000; i++) {
     g_autofree char *now = clone_address(clone);
     if (strcmp(now, before) != 0)
       return;

@@ -89,11 +89,11 @@ static gboolean
 is_member(Rig *rig, const IdentityKey *key, const DirectoryAsker *asker, DirectoryPass *pass)
 {
   g_autoptr(GError) error = NULL;
-  g_autoptr(DirectoryCall) call = directory_call_new(&rig->place, key, asker, 10000, &error);
+  g_autoptr(DirectoryCall) call = directory_call_new(&rig->place, key, asker, 60000, &error);
   g_assert_no_error(error);
   g_autoptr(DirectoryQuestion) question = directory_question_new(DIRECTORY_WHAT(HEAD));
   for (guint i = 0; i < 2; i++) {
-    g_autoptr(DirectoryAnswer) answer = directory_call_ask(call, question, 10000, NULL, &error);
+    g_autoptr(DirectoryAnswer) answer = directory_call_ask(call, question, 60000, NULL, &error);
     g_assert_no_error(error);
     g_assert_true(i == 0 || !answer->has_pass); /* told once */
   }
@@ -138,12 +138,12 @@ test_client(void)
   rig_start(rig);
   /* Strangers use up what the address may do, whatever that is. */
   g_autoptr(GError) error = NULL;
-  g_autoptr(DirectoryCall) stranger = directory_call_new(&rig->place, own, NULL, 10000, &error);
+  g_autoptr(DirectoryCall) stranger = directory_call_new(&rig->place, own, NULL, 60000, &error);
   g_assert_no_error(error);
   g_autoptr(DirectoryQuestion) question = directory_question_new(DIRECTORY_WHAT(HEAD));
   gboolean busy = FALSE;
   for (guint i = 0; i < 1000 && !busy; i++) {
-    g_autoptr(DirectoryAnswer) answer = directory_call_ask(stranger, question, 10000, NULL, &error);
+    g_autoptr(DirectoryAnswer) answer = directory_call_ask(stranger, question, 60000, NULL, &error);
     g_assert_no_error(error);
     busy = answer->status == DIRECTORY_STATUS(BUSY);
   }

@@ -10,7 +10,8 @@
 #include "directory_rig.h"
 
 #define NS_PER_MS  G_GINT64_CONSTANT(1000000)
-#define TIMEOUT_MS 20000 /* that a look-up would take if it waited for who is silent */
+#define HOME_MS    2000   /* that a look-up waits for who says whom a name means */
+#define TIMEOUT_MS 120000 /* that a look-up would take if it waited for who is silent */
 
 static IdentityKey *own;
 
@@ -133,6 +134,7 @@ test_swallowing(void)
   began = clock_now_ns();
   g_autoptr(GError) error = NULL;
   g_autoptr(DirectoryResult) nobody = directory_client_whois(client, "nobody", &error);
+  g_assert_cmpint(clock_now_ns() - began, <, TIMEOUT_MS / 2 * NS_PER_MS);
   g_assert_null(nobody);
   g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_NOT_FOUND);
   g_assert_nonnull(strstr(error->message, silent->place.address));
@@ -199,7 +201,6 @@ test_slow_home(void)
 {
   g_autoptr(Rig) home = lying_rig(0, 48);
   g_autoptr(Rig) other = lying_rig(1, 49);
-  g_autoptr(DirectoryClient) client = rig_client(own, home, other, NULL);
   g_autoptr(WorldUser) alice = rig_user(home, 100, "alice");
   g_autoptr(WorldUser) mallory = rig_user(other, 200, "alice");
   g_autoptr(Record) hers = rig_record(alice, 1, 1);
@@ -207,8 +208,16 @@ test_slow_home(void)
   lies[0].bytes = hers->bytes;
   lies[0].slow_ms = 800;
   lies[1].bytes = his->bytes;
-  g_autoptr(DirectoryResult) found = directory_client_whois(client, "alice", NULL);
-  g_assert_true(identity_public_equal(&found->record->origin, &hers->origin));
+  for (guint tries = 0;; tries++) {
+    g_autoptr(DirectoryClient) client = rig_client(own, home, other, NULL);
+    gint64 began = clock_now_ns();
+    g_autoptr(DirectoryResult) found = directory_client_whois(client, "alice", NULL);
+    if (identity_public_equal(&found->record->origin, &hers->origin))
+      return;
+    /* A busy machine may have come too late: then it has waited for the home directory in vain. */
+    g_assert_cmpint(clock_now_ns() - began, >=, HOME_MS * NS_PER_MS);
+    g_assert_cmpuint(tries, <, 20);
+  }
 }
 
 static gpointer

@@ -28,10 +28,15 @@ twisted_lookup(DirectoryTask *task, DirectoryStore *store, const DirectoryState 
   return TRUE;
 }
 
+/* A list that takes as long as a test wants. */
+static gint listing, held;
+
 static gboolean
 slow_list(DirectoryTask *task, DirectoryStore *store, const DirectoryState *state, GError **error)
 {
-  g_usleep(3 * G_USEC_PER_SEC);
+  g_atomic_int_set(&listing, TRUE);
+  while (g_atomic_int_get(&held))
+    g_usleep(1000);
   directory_task_answer(task, DIRECTORY_STATUS(UNKNOWN), NULL);
   return TRUE;
 }
@@ -84,6 +89,8 @@ twisted_rig(guint number, const DirectoryHandler *handlers)
   signer = NULL;
   about = NULL;
   shift = 0;
+  g_atomic_int_set(&listing, FALSE);
+  g_atomic_int_set(&held, TRUE);
   rig_start(rig);
   return rig;
 }
@@ -229,7 +236,7 @@ list_slowly(gpointer data)
   return NULL;
 }
 
-/* A question that takes the store seconds holds up nobody who registers or looks up. */
+/* A question that takes the store long holds up nobody who registers or looks up. */
 static void
 test_no_waiting(void)
 {
@@ -237,18 +244,18 @@ test_no_waiting(void)
   g_autoptr(DirectoryClient) client = rig_client(own, rig, NULL);
   g_autoptr(WorldUser) alice = rig_user(rig, 100, "alice");
   GThread *thread = g_thread_new("slow", list_slowly, rig);
-  g_usleep(G_USEC_PER_SEC / 2);
-  gint64 began = clock_now_ns();
+  for (guint i = 0; !g_atomic_int_get(&listing); i++) {
+    g_assert_cmpuint(i, <, 6000);
+    g_usleep(10000);
+  }
   for (guint i = 1; i <= 5; i++) {
     g_autoptr(Record) hers = rig_record(alice, 1, i);
     rig_register(client, hers, i);
     g_autoptr(DirectoryResult) found = directory_client_whois(client, "alice", NULL);
     g_assert_nonnull(found);
   }
-  gboolean meanwhile = clock_now_ns() - began < 2 * G_GINT64_CONSTANT(1000000000);
+  g_atomic_int_set(&held, FALSE);
   g_thread_join(thread);
-  if (!meanwhile)
-    g_test_skip("the machine has too much to do to tell");
 }
 
 /* Who says one entry at a time of a list that is very long holds nobody for longer than a few questions. */
@@ -265,10 +272,13 @@ test_dripping(void)
   g_assert_true(directory_client_saw_head(client, &head, &error));
   directory_signed_clear(&head);
   directory_client_set_timeout(client, 500);
-  gint64 began = clock_now_ns();
-  directory_client_watch(client, NULL);
-  /* One question after another it would be half an hour. */
-  g_assert_cmpint(clock_now_ns() - began, <, 60 * G_GINT64_CONSTANT(1000000000));
+  /* Half a second for an answer may be too little on a busy machine. */
+  for (guint i = 0; i < 20 && g_atomic_int_get(&dripped) < 2; i++) {
+    gint64 began = clock_now_ns();
+    directory_client_watch(client, NULL);
+    /* One question after another it would be half an hour. */
+    g_assert_cmpint(clock_now_ns() - began, <, 60 * G_GINT64_CONSTANT(1000000000));
+  }
   g_assert_cmpint(g_atomic_int_get(&dripped), >, 1);
   g_autoptr(GPtrArray) evidence = directory_client_evidence(client, NULL);
   g_assert_cmpuint(evidence->len, ==, 0);
@@ -298,7 +308,7 @@ is_hung_up(Link *link)
 {
   g_autoptr(GError) error = NULL;
   for (;;) {
-    g_autoptr(LinkMessage) message = link_await(link, 10000, &error);
+    g_autoptr(LinkMessage) message = link_await(link, 60000, &error);
     if (!message)
       return link_state(link) == LINK_DEAD;
   }
@@ -315,6 +325,7 @@ test_pipelining(void)
   for (guint i = 0; i < 3; i++)
     say(link, DIRECTORY_CHANNEL, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes));
   g_assert_true(is_hung_up(link));
+  g_atomic_int_set(&held, FALSE);
 }
 
 static void
@@ -336,7 +347,7 @@ test_nonsense(void)
   g_autoptr(Link) link = dial(rig);
   for (guint i = 0; i < 3; i++) {
     say(link, i == 2 ? 7 : DIRECTORY_CHANNEL, "nonsense", i == 1 ? 0 : 8);
-    g_autoptr(LinkMessage) message = link_await(link, 10000, NULL);
+    g_autoptr(LinkMessage) message = link_await(link, 60000, NULL);
     g_assert_nonnull(message);
     g_autoptr(DirectoryAnswer) answer = directory_answer_decode(message->data, message->length, NULL);
     g_assert_nonnull(answer);
@@ -352,18 +363,19 @@ test_rate(void)
   rig->options.rate = 10;
   rig_start(rig);
   g_autoptr(GError) error = NULL;
-  g_autoptr(DirectoryCall) call = directory_call_new(&rig->place, own, NULL, 5000, &error);
+  g_autoptr(DirectoryCall) call = directory_call_new(&rig->place, own, NULL, 60000, &error);
   g_autoptr(DirectoryQuestion) question = directory_question_new(DIRECTORY_WHAT(HEAD));
   guint busy = 0, good = 0;
-  for (guint i = 0; i < 200; i++) {
-    g_autoptr(DirectoryAnswer) answer = directory_call_ask(call, question, 5000, NULL, &error);
+  guint asked = 0;
+  for (; asked < 200 || (busy == 0 && asked < 5000); asked++) {
+    g_autoptr(DirectoryAnswer) answer = directory_call_ask(call, question, 60000, NULL, &error);
     g_assert_no_error(error);
     good += answer->status == DIRECTORY_STATUS(OK);
     busy += answer->status == DIRECTORY_STATUS(BUSY);
   }
   g_assert_cmpuint(good, >=, 40);
   g_assert_cmpuint(busy, >, 0);
-  g_assert_cmpuint(good + busy, ==, 200);
+  g_assert_cmpuint(good + busy, ==, asked);
 }
 
 int

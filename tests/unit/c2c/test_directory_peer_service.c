@@ -11,12 +11,12 @@
 #include "c2c/directory_peer_service.h"
 #include "record_world.h"
 
-enum { NODES = 3, USERS = 4, PATIENCE_S = 60 };
+enum { NODES = 3, USERS = 4, PATIENCE_S = 120 };
 
 typedef struct {
   IdentityKey *key;
   char *uri, *places, *status;
-  int port, fd;
+  int port, fd; /* one that holds the port while it is stopped; one that listens, until it is started */
   DirectoryPeerService *service;
   DirectoryServer *server;
   DirectoryStore *store; /* to look at */
@@ -29,17 +29,30 @@ typedef struct {
 } World;
 
 static int
-listen_on(int port, int *got)
+bound_socket(guint16 port)
 {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
   struct sockaddr_in address = {
-      .sin_family = AF_INET, .sin_port = htons((guint16)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t length = sizeof address;
+      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  g_assert_cmpint(bind(fd, (struct sockaddr *)&address, length), ==, 0);
-  g_assert_cmpint(listen(fd, 16), ==, 0);
+  g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+  return fd;
+}
+
+static guint16
+port_of(int fd)
+{
+  struct sockaddr_in address;
+  socklen_t length = sizeof address;
   g_assert_cmpint(getsockname(fd, (struct sockaddr *)&address, &length), ==, 0);
-  *got = ntohs(address.sin_port);
+  return ntohs(address.sin_port);
+}
+
+static int
+listen_at(guint16 port)
+{
+  int fd = bound_socket(port);
+  g_assert_cmpint(listen(fd, 16), ==, 0);
   return fd;
 }
 
@@ -67,7 +80,8 @@ world_new(void)
     node->uri = g_strdup_printf("sqlite:%s/%u.db", world->place, i);
     node->places = g_strdup_printf("%s/%u.conf", world->place, i);
     node->status = g_strdup_printf("%s/%u.status", world->place, i);
-    node->fd = listen_on(0, &node->port);
+    node->port = bound_socket(0);
+    node->fd = listen_at(port_of(node->port));
     node->store = directory_store_open(node->uri, NULL);
     g_assert_nonnull(node->store);
   }
@@ -85,7 +99,7 @@ set_places(World *world, guint index, guint others)
     if (!(others & 1u << i))
       continue;
     g_autofree char *key = identity_public_to_text(identity_key_public(world->nodes[i].key));
-    g_autofree char *text = g_strdup_printf("n%u=127.0.0.1:%d=%s", i, world->nodes[i].port, key);
+    g_autofree char *text = g_strdup_printf("n%u=127.0.0.1:%u=%s", i, port_of(world->nodes[i].port), key);
     g_ptr_array_add(places, directory_place_parse(text, &error));
     g_assert_no_error(error);
   }
@@ -107,7 +121,7 @@ start(World *world, guint index)
   directory_peer_service_prepare(node->service, &server);
   node->server = directory_server_new(&server, NULL, &error);
   g_assert_no_error(error);
-  directory_server_listen(node->server, node->fd >= 0 ? node->fd : listen_on(node->port, &node->port));
+  directory_server_listen(node->server, node->fd >= 0 ? node->fd : listen_at(port_of(node->port)));
   node->fd = -1;
   directory_peer_service_start(node->service, node->server, NULL);
 }
@@ -131,6 +145,7 @@ world_free(World *world)
     stop(world, i);
     if (node->fd >= 0)
       close(node->fd);
+    close(node->port);
     directory_store_close(node->store);
     identity_key_free(node->key);
     g_free(node->uri);

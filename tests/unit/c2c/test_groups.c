@@ -490,7 +490,7 @@ test_liars(void)
   g_autoptr(GroupMessage) forged = made(alice, bob, "friends", now);
   g_autoptr(GroupMessage) elsewhere = made(alice, alice, "foes", now);
   g_autoptr(GroupMessage) old = made(alice, alice, "friends", now - GROUP_AGE_US - 2000000);
-  g_autoptr(GroupMessage) ahead = made(alice, alice, "friends", now + GROUP_AHEAD_US + 2000000);
+  g_autoptr(GroupMessage) ahead = made(alice, alice, "friends", now + GROUP_AHEAD_US + 600 * G_USEC_PER_SEC);
   g_autoptr(GroupMessage) proper = made(alice, alice, "friends", now);
   g_autoptr(GroupMessage) stranger = made(bob, bob, "friends", now);
   g_autoptr(GroupMessage) own = made(bob, bob, "friends", now);

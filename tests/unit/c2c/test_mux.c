@@ -262,6 +262,12 @@ test_shares(void)
   }
 }
 
+static gboolean
+is_up(MuxRig *rig, void *data)
+{
+  return world_is_up(rig->world);
+}
+
 /* Streams survive the connection, as long as the link does. */
 static void
 test_cut(void)
@@ -273,6 +279,7 @@ test_cut(void)
   for (int i = 0; i < 5; i++) {
     for (int step = 0; step < 40; step++)
       mux_rig_step(rig, 10);
+    mux_rig_until(rig, is_up, NULL);
     proxy_cut(rig->proxy);
   }
   mux_rig_until(rig, has_asked, GUINT_TO_POINTER(1));

@@ -87,7 +87,7 @@ static void
 wind_up(Game *game)
 {
   MuxRig *rig = game->rig;
-  gint64 deadline = clock_now_ns() + 60 * G_GINT64_CONSTANT(1000000000);
+  gint64 deadline = clock_now_ns() + 120 * G_GINT64_CONSTANT(1000000000);
   rig->lazy = FALSE;
   while (mux_streams(rig->ends[0]) + mux_streams(rig->ends[1]) > 0) {
     if (clock_now_ns() > deadline)
@@ -135,7 +135,7 @@ play(MuxRig *rig, guint32 seed, guint moves)
     close_done(rig);
     if (below(&game, 3) == 0)
       mux_rig_step(rig, 0);
-    if (rig->proxy && below(&game, 200) == 0)
+    if (rig->proxy && (i == moves / 2 || below(&game, 200) == 0))
       proxy_cut(rig->proxy);
     g_assert_no_error(rig->errors[0]);
     g_assert_no_error(rig->errors[1]);

@@ -103,7 +103,7 @@ test_refused_bind(void)
   g_assert_cmpint(bind_status(world.alice, world.alice->user, 6), ==, DIRECTORY_STATUS(TAKEN));
   world.alice->user->binding.name = name;
   for (int i = 0; fake_directory_sequence(world.alice->user) <= before; i++) {
-    g_assert_cmpint(i, <, 500); /* registered again, as it was */
+    g_assert_cmpint(i, <, 3000); /* registered again, as it was */
     g_usleep(20000);
   }
   g_assert_cmpint(bind_status(world.alice, world.alice->user, 5), ==, DIRECTORY_STATUS(OK));
@@ -152,7 +152,7 @@ test_limit_of_streams(void)
   assert_refused(world.alice, "bob", "echo", EAGAIN);
   close(second);
   int fd = -1;
-  for (guint i = 0; i < 100 && fd < 0; i++) {
+  for (guint i = 0; i < 3000 && fd < 0; i++) {
     fd = clone_dial(world.alice, "bob", "echo");
     g_usleep(20000);
   }
@@ -186,7 +186,14 @@ test_listener(void)
   g_assert_cmpint(read(far, &byte, 1), ==, 1);
   c2c_listener_close(listener);
   c2c_close(c2c);
-  assert_refused(world.alice, "bob", "message:chat", ENOENT);
+  /* Bob's node has heard of the end when it comes to that. */
+  for (guint i = 0; i < 3000; i++) {
+    g_auto(Fd) late = clone_dial(world.alice, "bob", "message:chat");
+    if (late < 0 && errno == ENOENT)
+      return;
+    g_usleep(20000);
+  }
+  g_assert_not_reached();
 }
 
 static guint
@@ -223,7 +230,7 @@ test_both(void)
   g_assert_cmpint(status, ==, 0);
   /* The surplus link ends. */
   guint links = 2;
-  for (guint i = 0; i < 200 && links != 1; i++) {
+  for (guint i = 0; i < 1200 && links != 1; i++) {
     g_usleep(50000);
     links = count_links(world.alice, "bob");
   }
@@ -264,8 +271,7 @@ test_peer_away(void)
 {
   g_auto(World) world = world_new();
   clone_permit(world.bob, "allow", "alice", "echo", "");
-  kill(world.bob->host, SIGKILL);
-  g_usleep(300000);
+  clone_kill(world.bob);
   assert_refused(world.alice, "bob", "echo", EHOSTUNREACH);
 }
 
@@ -321,7 +327,7 @@ assert_thrown_out(Link *link)
 {
   g_autoptr(GError) error = NULL;
   for (;;) {
-    g_autoptr(LinkMessage) message = link_await(link, 20000, &error);
+    g_autoptr(LinkMessage) message = link_await(link, 60000, &error);
     if (!message)
       break;
     g_assert_cmpuint(message->channel, ==, C2C_CHANNEL);
@@ -399,7 +405,7 @@ test_strangers(void)
   gboolean accepted = FALSE;
   while (!accepted) {
     g_autoptr(GError) error = NULL;
-    g_autoptr(LinkMessage) message = link_await(honest, 20000, &error);
+    g_autoptr(LinkMessage) message = link_await(honest, 60000, &error);
     g_assert_no_error(error);
     Doppel__Wire__MuxControl *control =
         doppel__wire__mux_control__unpack(NULL, message->length, message->data);
@@ -541,7 +547,7 @@ test_group(void)
   assert_refused(dave, "bob", "group:team", EACCES);
   send_to_team(carol, "second");
   assert_gets(bobs, "carol", "second");
-  kill(world.alice->host, SIGKILL);
+  clone_kill(world.alice);
   send_to_team(carol, "third");
   assert_gets(bobs, "carol", "third");
   struct pollfd more[] = {{.fd = c2c_listener_fd(bobs), .events = POLLIN},
@@ -662,8 +668,10 @@ test_man_in_the_middle(void)
   g_autofree char *address = clone_address(mallory);
   guint64 sequence = fake_directory_sequence(world.bob->user);
   g_assert_true(g_file_set_contents(world.bob->address_file, address, -1, NULL));
-  for (guint i = 0; i < 1000 && fake_directory_sequence(world.bob->user) == sequence; i++)
+  for (guint i = 0; fake_directory_sequence(world.bob->user) == sequence; i++) {
+    g_assert_cmpuint(i, <, 6000);
     g_usleep(10000);
+  }
   assert_refused(world.alice, "bob", "echo", EHOSTUNREACH);
   /* What is told fits clones, not devices, which are paired with theirs. */
   g_autofree char *words = clone_dial_words(world.alice, "bob", "echo");

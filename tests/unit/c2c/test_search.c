@@ -136,6 +136,9 @@ static RigUser *friend(World *world, const char *name, guint files)
   return user;
 }
 
+#define HANG_MS 120000
+#define WAIT_MS 8000 /* in which those who answer do, on a busy machine */
+
 /* One who takes a question and says nothing. */
 static gint cancelled;
 
@@ -143,7 +146,7 @@ static int
 hang_run(int fd, const char *service, const ServicePeer *peer, const ServicePlace *place)
 {
   struct pollfd state = {.fd = fd, .events = POLLRDHUP};
-  poll(&state, 1, 60000);
+  poll(&state, 1, HANG_MS);
   if (state.revents)
     g_atomic_int_inc(&cancelled);
   return 0;
@@ -212,7 +215,7 @@ test_fifty(World *world, gconstpointer data)
   g_atomic_int_set(&cancelled, 0);
   g_auto(Fd) fd = rig_serve(services_find("search-all"), world->me, world->me, "");
   begun = g_get_monotonic_time();
-  ask(fd, "needle", 10, 1500);
+  ask(fd, "needle", 10, WAIT_MS);
   for (;;) {
     g_autoptr(ShareMessage) message = share_message_receive(fd, NULL);
     g_assert_nonnull(message);
@@ -240,11 +243,11 @@ test_fifty(World *world, gconstpointer data)
   g_assert_cmpuint(hits, ==, 32 * 3);
   g_assert_cmpuint(flood, ==, 10);
   g_assert_cmpuint(g_hash_table_size(ends), ==, 50);
-  g_assert_nonnull(strstr(g_hash_table_lookup(ends, "hang40"), "no answer within 1.5 s"));
+  g_assert_nonnull(strstr(g_hash_table_lookup(ends, "hang40"), "no answer within 8.0 s"));
   g_assert_nonnull(strstr(g_hash_table_lookup(ends, "away33"), "away33"));
-  g_assert_cmpint(first - begun, <, 1000 * 1000);
-  g_assert_cmpint(over - begun, >=, 1400 * 1000);
-  g_assert_cmpint(over - begun, <, 6000 * 1000);
+  g_assert_cmpint(first - begun, <, (WAIT_MS - 1000) * 1000);
+  g_assert_cmpint(over - begun, >=, (WAIT_MS - 100) * 1000);
+  g_assert_cmpint(over - begun, <, HANG_MS / 2 * 1000);
   io_close(&fd);
   rig_wait();
   g_assert_cmpint(g_atomic_int_get(&cancelled), ==, 9);
@@ -261,13 +264,13 @@ test_cancel(World *world, gconstpointer data)
   }
   g_atomic_int_set(&cancelled, 0);
   int fd = rig_serve(services_find("search-all"), world->me, world->me, "");
-  ask(fd, "needle", 10, 60000);
-  gint64 until = g_get_monotonic_time() + 10 * G_USEC_PER_SEC, begun = g_get_monotonic_time();
+  ask(fd, "needle", 10, SHARE_WAIT_MOST);
+  gint64 until = g_get_monotonic_time() + 60 * G_USEC_PER_SEC, begun = g_get_monotonic_time();
   while (g_get_monotonic_time() < until && rig_user("hang9")->dials == 0)
     g_usleep(1000);
   close(fd);
   rig_wait();
-  g_assert_cmpint(g_get_monotonic_time() - begun, <, 20 * G_USEC_PER_SEC);
+  g_assert_cmpint(g_get_monotonic_time() - begun, <, HANG_MS / 1000 * G_USEC_PER_SEC);
   g_assert_cmpint(g_atomic_int_get(&cancelled), >, 0);
 }
 

@@ -137,7 +137,7 @@ await_exit(Spawner *spawner)
   while (!spawner_next_exit(spawner, &out, &lost)) {
     struct pollfd fd = {.fd = spawner_fd(spawner), .events = POLLIN};
     g_assert_false(lost);
-    g_assert_cmpint(poll(&fd, 1, 30000), ==, 1);
+    g_assert_cmpint(poll(&fd, 1, 60000), ==, 1);
   }
   return out;
 }
@@ -190,7 +190,7 @@ test_crash(void)
 static void
 await_end_of(pid_t pid)
 {
-  for (guint i = 0; i < 3000 && kill(pid, 0) == 0; i++)
+  for (guint i = 0; i < 6000 && kill(pid, 0) == 0; i++)
     g_usleep(10000);
   g_assert_cmpint(kill(pid, 0), ==, -1);
   g_assert_cmpint(errno, ==, ESRCH);
@@ -201,10 +201,16 @@ test_overtime(void)
 {
   g_autoptr(Spawner) spawner = start();
   ServicePeer peer = peer_of('a', "time=1");
-  g_auto(Fd) fd = converse(spawner, "hang", &peer);
-  pid_t child;
-  g_assert_cmpint(io_read_all(fd, &child, sizeof child), ==, sizeof child);
-  SpawnerExit end = await_exit(spawner);
+  SpawnerExit end = {0};
+  pid_t child = 0;
+  /* A busy machine may let it say nothing before its second is over. */
+  for (guint i = 0; i < 20 && child == 0; i++) {
+    g_auto(Fd) fd = converse(spawner, "hang", &peer);
+    if (io_read_all(fd, &child, sizeof child) != sizeof child)
+      child = 0;
+    end = await_exit(spawner);
+  }
+  g_assert_cmpint(child, >, 0);
   g_assert_true(end.overtime);
   g_assert_cmpint(end.signal, ==, SIGKILL);
   await_end_of(child);
@@ -305,11 +311,11 @@ test_tasks_again(void)
   g_usleep(100000);
   g_assert_cmpint(lseek(fd, 0, SEEK_END), ==, 0);
   spawner_begin_tasks(spawner);
-  for (guint i = 0; i < 3000 && lseek(fd, 0, SEEK_END) < 2; i++)
+  for (guint i = 0; i < 6000 && lseek(fd, 0, SEEK_END) < 2; i++)
     g_usleep(10000);
   char said[16] = {0};
-  g_assert_cmpint(pread(fd, said, sizeof said - 1, 0), >, 0);
-  g_assert_cmpstr(said, ==, "xx");
+  g_assert_cmpint(pread(fd, said, sizeof said - 1, 0), >=, 2);
+  g_assert_cmpuint(strspn(said, "x"), ==, strlen(said)); /* or a third time by now */
   unlink(task_file);
 }
 

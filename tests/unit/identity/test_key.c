@@ -121,6 +121,7 @@ test_race(void)
       g_autoptr(IdentityKey) key = identity_key_load_or_create(path, NULL);
       _exit(!key || write(ends[1], identity_key_public(key)->bytes, 32) != 32);
     }
+  close(ends[1]); /* so that the end of all is heard */
   guint8 first[32], next[32];
   g_assert_cmpint(read(ends[0], first, 32), ==, 32);
   for (int i = 1; i < PROCESSES; i++) {
@@ -130,7 +131,6 @@ test_race(void)
   for (int i = 0; i < PROCESSES; i++)
     wait(NULL);
   close(ends[0]);
-  close(ends[1]);
 }
 
 static void
