@@ -9,10 +9,16 @@ import tempfile
 import time
 
 
+HELD = []  # sockets
+
+
 def free_port():
-    """A TCP port of loopback that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+    """A TCP port of loopback for who asks for it, by SO_REUSEADDR: nobody is given it by chance as long as this process lives."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    HELD.append(held)
+    return held.getsockname()[1]
 
 
 def in_memory(path):
@@ -58,7 +64,7 @@ def invite(doppeld, state, *addresses):
     """An invitation to the clone host with this state directory; RuntimeError with its words where it gives none."""
     where = [word for address in addresses for word in ("--address", address)]
     done = subprocess.run([doppeld, "invite", "--state", str(state), *where], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+                          stderr=subprocess.PIPE, text=True, timeout=120, check=False)
     if done.returncode or not done.stdout.split():
         raise RuntimeError(f"doppeld invite: {done.stderr.strip()}")
     return done.stdout.split()[-1]
@@ -74,7 +80,7 @@ class CloneHost:
         self.log = self.state.parent / (self.state.name + ".log")
         self.process = None
 
-    def start(self, patience=15):
+    def start(self, patience=60):
         """Starts it and waits until it says that it can be invited to."""
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         root = ["--root", str(self.root)] if self.root else []  # without: what each device synchronised
@@ -125,10 +131,10 @@ class CloneHost:
         below = self.processes()
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(10)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill()
-        limit = time.monotonic() + 3
+        limit = time.monotonic() + 30
         while (left := [pid for pid in below if process_table().get(pid, (0, "X"))[1] not in "ZX"]) and time.monotonic() < limit:
             time.sleep(0.02)
         for pid in left:
@@ -151,4 +157,4 @@ class Device:
     def pair(self, invitation, name, words=()):
         """`doppel pair`; a completed process."""
         return subprocess.run([*words, self.doppel, "pair", "--name", name, invitation], env=self.environment(),
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=180, check=False)

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import time
 
+from clone_host import free_port
+
 
 class Cloneds:
     """cloneds with a state directory."""
@@ -17,7 +19,7 @@ class Cloneds:
     def __init__(self, cloneds, user, state, *options):
         self.cloneds, self.user, self.state, self.options = cloneds, user, pathlib.Path(state), options
         self.log = self.state.parent / f"{self.state.name}.log"
-        self.process, self.address, self.key, self.words = None, "127.0.0.1:0", None, []  # before it: nsenter …
+        self.process, self.address, self.key, self.words = None, f"127.0.0.1:{free_port()}", None, []  # before it: nsenter …
 
     def start(self):
         """Listens when this returns, where it did before."""
@@ -28,7 +30,7 @@ class Cloneds:
                                              *self.LIMITS, *self.options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         limit = time.monotonic() + 60
         while time.monotonic() < limit and self.process.poll() is None:
-            found = re.search(r"listening on (\S+); the directory's key is (\S+)", self.log.read_text()[begun:])
+            found = re.search(r"listening on (\S+); the directory's key is (\S+)\s", self.log.read_text()[begun:])
             if found:
                 self.address, self.key = found.groups()
                 return self
@@ -45,7 +47,7 @@ class Cloneds:
         if not self.process:
             return 0
         self.process.send_signal(number)
-        status = self.process.wait(timeout=60)
+        status = self.process.wait(timeout=120)
         self.process = None
         return status
 

@@ -5,22 +5,12 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.request
 
-from clone_host import on_disk
-
-
-def _free_ports(count):
-    """Ports of loopback that nobody uses now; all different."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+from clone_host import free_port, on_disk
 
 
 class Member:
@@ -54,7 +44,7 @@ class Member:
     def healthy(self):
         """Whether it answers a linearizable read: it is up, and the cluster has a leader."""
         try:
-            self.post("/v3/kv/range", {"key": "AA=="}, timeout=2)
+            self.post("/v3/kv/range", {"key": "AA=="}, timeout=10)
             return True
         except (OSError, ValueError):
             return False
@@ -62,7 +52,7 @@ class Member:
     def leads(self):
         """Whether it is the leader."""
         try:
-            status = self.post("/v3/maintenance/status", {}, timeout=2)
+            status = self.post("/v3/maintenance/status", {}, timeout=10)
             return status["leader"] == status["header"]["member_id"]
         except (OSError, ValueError, KeyError):
             return False
@@ -84,11 +74,10 @@ class Cluster:
 
     def __init__(self, count=3):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="doppel-etcd-", dir=on_disk()))
-        ports = _free_ports(2 * count)
         self.members = []
         for i in range(count):
             (self.directory / f"m{i}").mkdir()
-            self.members.append(Member(f"m{i}", self.directory / f"m{i}", ports[2 * i], ports[2 * i + 1]))
+            self.members.append(Member(f"m{i}", self.directory / f"m{i}", free_port(), free_port()))
         self.cluster = ",".join(f"{member.name}=http://{member.peer}" for member in self.members)
 
     @staticmethod
@@ -108,7 +97,7 @@ class Cluster:
             member.start(self.cluster)
         self.wait(*members)
 
-    def wait(self, *members, patience=60):
+    def wait(self, *members, patience=180):
         """Waits until these members, or all, answer."""
         limit = time.monotonic() + patience
         for member in members or self.members:
@@ -122,7 +111,7 @@ class Cluster:
         """The end of its log."""
         return (member.directory / "log").read_text(errors="replace")[-2000:]
 
-    def leader(self, patience=30):
+    def leader(self, patience=120):
         """The member that leads now."""
         limit = time.monotonic() + patience
         while time.monotonic() < limit:

@@ -37,7 +37,7 @@ class Place:
     def __init__(self, name, number):
         self.name, self.address = name, f"{NETWORK}.{number}"
         self.holder = subprocess.Popen(["unshare", "--net", "--", "sleep", "infinity"])
-        own, until = os.readlink("/proc/self/ns/net"), time.monotonic() + 20
+        own, until = os.readlink("/proc/self/ns/net"), time.monotonic() + 60
         while os.readlink(f"/proc/{self.holder.pid}/ns/net") == own:
             if time.monotonic() > until:
                 raise RuntimeError("no namespace was made")
