@@ -12,7 +12,9 @@
 #include "base/clock.h"
 #include "c2c/directory_call.h"
 
-#define KEYS 8 /* of a user */
+#define KEYS       8 /* of a user */
+#define CONNECT_MS 20000
+#define ANSWER_MS  30000
 
 typedef struct {
   DirectoryPlace *place;
@@ -80,7 +82,7 @@ ask(DirectoryCall *call, const Work *work, guint user, GError **error)
 {
   g_autoptr(DirectoryQuestion) question = question_of(work, user, error);
   g_autoptr(DirectoryAnswer) answer =
-      question ? directory_call_ask(call, question, 30000, NULL, error) : NULL;
+      question ? directory_call_ask(call, question, ANSWER_MS, NULL, error) : NULL;
   if (!answer)
     return FALSE;
   if (answer->status != DIRECTORY_STATUS(OK))
@@ -103,7 +105,7 @@ do_work(gpointer data)
   for (guint i = 0; i < work->count; i++) {
     g_autoptr(GError) error = NULL;
     if (!call)
-      call = directory_call_new(work->place, own, NULL, 5000, &error);
+      call = directory_call_new(work->place, own, NULL, CONNECT_MS, &error);
     if (call && ask(call, work, work->first + i * work->step, &error)) {
       work->done++;
       continue;
@@ -129,7 +131,7 @@ static gboolean
 connect_clone(const Work *work, Clone *clone, GError **error)
 {
   g_clear_pointer(&clone->call, directory_call_free);
-  clone->call = directory_call_new(work->place, clone->own, &clone->asker, 5000, error);
+  clone->call = directory_call_new(work->place, clone->own, &clone->asker, CONNECT_MS, error);
   return clone->call != NULL;
 }
 
