@@ -88,7 +88,10 @@ on_looked(Record *record, const NodeAnswer *answer, const GError *error, void *d
     return;
   /* Where no directory can be asked the record stands for itself: it is signed and has not expired. */
   g_autoptr(Record) claim = g_steal_pointer(&link->claim);
-  if (record && !check_known(record, claim, &problem)) {
+  const NodePeer *known = node_peer(question->node, &claim->origin, FALSE);
+  /* The user's clone of now may have come meanwhile. */
+  if ((record && !check_known(record, claim, &problem)) ||
+      (known && known->record && !check_known(known->record, claim, &problem))) {
     g_info("%s", problem->message);
     node_link_end(link);
     return;
