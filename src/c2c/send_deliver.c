@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "c2c/service_message.h"
 #include "replica/hashes.h"
 
 G_STATIC_ASSERT(SEND_HASH == REPLICA_HASH_SIZE);
@@ -35,9 +36,9 @@ send_offer_from_file(int file, Doppel__Send__Offer *offer, guint8 hash[SEND_HASH
 static gboolean
 refused(SendMessage *answer, SendDelivery *delivery, GError **error)
 {
+  g_autofree char *words = service_message_line(answer->refused->words, SEND_WORDS_MAX);
   delivery->why = answer->refused->why;
-  return doppel_error_set(error, DOPPEL_ERROR_DENIED, "%s",
-                          answer->refused->words[0] ? answer->refused->words : "it was refused");
+  return doppel_error_set(error, DOPPEL_ERROR_DENIED, "%s", *words ? words : "it was refused");
 }
 
 static gboolean

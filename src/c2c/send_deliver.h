@@ -13,8 +13,8 @@ void send_delivery_clear(SendDelivery *delivery);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SendDelivery, send_delivery_clear)
 
 /* Sends `message` (an Offer or a Post) and what `file` has, from where the other end wants it. FALSE with an
- * error: DENIED where it was refused, with *delivery saying why (its words are the error's); GONE for the
- * stream, HOSTILE for an answer that is none, others for the file. */
+ * error: DENIED where it was refused, with *delivery saying why (its words, as one line, are the error's);
+ * GONE for the stream, HOSTILE for an answer that is none, others for the file. */
 gboolean send_deliver(int fd, Doppel__Send__Message__WhatCase which, void *message, guint64 size, int file,
                       SendProgress progress, gpointer data, SendDelivery *delivery, GError **error);
 

@@ -115,9 +115,9 @@ char *
 service_message_line(const char *words, gsize most)
 {
   char *line = g_utf8_make_valid(words, strnlen(words, most / 3)); /* a wrong byte becomes three */
-  for (char *at = line; *at; at++)
-    if (g_ascii_iscntrl(*at))
-      *at = ' ';
+  for (char *at = line; *at; at = g_utf8_next_char(at))
+    if (g_unichar_iscntrl(g_utf8_get_char(at)))
+      memset(at, ' ', (gsize)(g_utf8_next_char(at) - at));
   return line;
 }
 

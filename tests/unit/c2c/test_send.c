@@ -665,6 +665,28 @@ test_refused(World *world, gconstpointer data)
   g_assert_cmpint(delivery.why, ==, DOPPEL__SEND__WHY__UNKNOWN);
 }
 
+/* Why a friend's clone refuses is shown to the owner: one line of text, whatever it says. */
+static void
+test_refused_words(void)
+{
+  g_autoptr(GError) error = NULL;
+  g_auto(SendDelivery) delivery = {0};
+  Doppel__Send__Offer offer = DOPPEL__SEND__OFFER__INIT;
+  int ends[2];
+  g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
+  g_assert_true(send_message_refuse(ends[1], DOPPEL__SEND__WHY__FULL,
+                                    "no\n\033[2Jroom\xc2\x9b"
+                                    "2J",
+                                    NULL));
+  g_assert_false(
+      send_deliver(ends[0], DOPPEL__SEND__MESSAGE__WHAT_OFFER, &offer, 0, -1, NULL, NULL, &delivery, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_DENIED);
+  g_assert_cmpstr(error->message, ==, "no  [2Jroom  2J");
+  g_assert_cmpint(delivery.why, ==, DOPPEL__SEND__WHY__FULL);
+  close(ends[0]);
+  close(ends[1]);
+}
+
 static SendMessage *
 ask(int fd, Doppel__Send__Message__WhatCase which, void *question)
 {
@@ -774,6 +796,7 @@ main(int argc, char **argv)
 {
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/send/names", test_names);
+  g_test_add_func("/send/refused-words", test_refused_words);
   ADD("whole", test_whole);
   ADD("cuts", test_cuts);
   ADD("kills", test_kills);
