@@ -511,6 +511,18 @@ check_calls(void)
   }
 }
 
+static guint
+count_members(void)
+{
+  guint count = 0;
+  g_autoptr(GPtrArray) groups = node_store_groups(world.node.store, NULL);
+  for (guint i = 0; i < groups->len; i++) {
+    g_autoptr(GArray) members = node_store_members(world.node.store, groups->pdata[i], NULL);
+    count += members->len;
+  }
+  return count;
+}
+
 /* All pages of groups: each member of each once, in order. */
 static void
 check_pages(void)
@@ -518,6 +530,7 @@ check_pages(void)
   Doppel__Wire__ControlGroupEdit edit = DOPPEL__WIRE__CONTROL_GROUP_EDIT__INIT;
   g_autofree char *after = g_strdup("");
   IdentityPublic member;
+  guint told = 0;
   gboolean more = TRUE;
   for (guint pages = 0; more; pages++) {
     gsize length;
@@ -541,6 +554,7 @@ check_pages(void)
         const ProtobufCBinaryData *origin = &group->members[j]->origin;
         demand(origin->len == sizeof member.bytes &&
                (edit.member.len == 0 || memcmp(origin->data, member.bytes, sizeof member.bytes) > 0));
+        told++;
         memcpy(member.bytes, origin->data, sizeof member.bytes);
         edit.member = (ProtobufCBinaryData){sizeof member.bytes, member.bytes};
       }
@@ -549,6 +563,7 @@ check_pages(void)
     }
     doppel__wire__control_groups__free_unpacked(groups, NULL);
   }
+  demand(told == count_members());
 }
 
 static char **

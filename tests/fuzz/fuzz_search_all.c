@@ -27,7 +27,7 @@ typedef struct {
 
 typedef struct {
   Contact contacts[CONTACTS];
-  gboolean hangs; /* somebody does */
+  gboolean hangs; /* somebody may */
   guint limit;    /* hits of each */
   guint left;     /* who is to be told of */
   int device;
@@ -138,14 +138,14 @@ say_end(Input *input, int fd)
   Doppel__Share__Peer peer = DOPPEL__SHARE__PEER__INIT;
   g_autofree char *words = some_words(input);
   guint what = input_below(input, 8);
-  if (what == 0) {
+  if (what == 7) {
     peer.user = (char *)names[0];
     share_message_put(fd, DOPPEL__SHARE__MESSAGE__WHAT_PEER, &peer, NULL);
-  } else if (what <= 2) {
+  } else if (what == 1 || what == 2) {
     failed.why = input_below(input, 7);
     failed.words = words;
     share_message_put(fd, DOPPEL__SHARE__MESSAGE__WHAT_FAILED, &failed, NULL);
-  } else if (what <= 6) {
+  } else if (what < 6) {
     share_message_end(fd, NULL);
   }
 }
@@ -164,11 +164,9 @@ prepare(Contact *contact)
   }
   demand(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
   for (guint left = input_below(input, HITS_MAX); left > 0; left--)
-    (input_below(input, 16) ? say_hit : say_bytes)(input, ends[1]);
+    (input_below(input, 16) < 15 ? say_hit : say_bytes)(input, ends[1]);
   say_end(input, ends[1]);
-  if (input_below(input, 64) == 63)
-    world.hangs = TRUE;
-  else
+  if (!world.hangs || input_below(input, 2))
     shutdown(ends[1], SHUT_WR);
   contact->end = ends[0];
   contact->theirs = ends[1];
@@ -222,10 +220,10 @@ ask(void)
   Input *input = &world.input;
   Doppel__Share__Query query = DOPPEL__SHARE__QUERY__INIT;
   char *named[ASKED_MAX];
-  query.words = (char *)texts[input_below(input, 16) ? input_below(input, 3) : input_below(input, 6)];
-  query.limit = input_below(input, 4) ? 0 : 1 + input_below(input, 20);
+  query.words = (char *)texts[input_below(input, 16) < 15 ? input_below(input, 3) : input_below(input, 6)];
+  query.limit = input_below(input, 4) < 3 ? 0 : 1 + input_below(input, 20);
   query.user = named;
-  query.n_user = input_below(input, 4) ? 0 : 1 + input_below(input, ASKED_MAX);
+  query.n_user = input_below(input, 4) < 3 ? 0 : 1 + input_below(input, ASKED_MAX);
   for (guint i = 0; i < query.n_user; i++) {
     named[i] = (char *)users[input_below(input, G_N_ELEMENTS(users))];
     Contact *contact = find_contact(named[i]);
@@ -256,12 +254,13 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
   static const ServicePlace place = {.directory = "/", .clone_name = "clone"};
   int ends[2];
   world = (World){.input = {data, length}};
-  for (guint i = 0; i < CONTACTS; i++)
-    prepare(&world.contacts[i]);
   demand(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
   world.device = ends[1];
-  world.patience = input_below(&world.input, 8) ? G_MAXUINT : input_below(&world.input, 20);
+  world.patience = input_below(&world.input, 8) < 7 ? G_MAXUINT : input_below(&world.input, 20);
+  world.hangs = input_below(&world.input, 64) == 63;
   ask();
+  for (guint i = 0; i < CONTACTS; i++)
+    prepare(&world.contacts[i]);
   GThread *device = g_thread_new("device", listen_to_all, NULL);
   search_all_run(ends[0], "search-all", NULL, &place);
   close(ends[0]);

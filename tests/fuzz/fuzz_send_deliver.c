@@ -87,9 +87,9 @@ say_wanted(int fd, guint64 size)
   send_message_put(fd, DOPPEL__SEND__MESSAGE__WHAT_WANTED, &wanted, NULL);
 }
 
-/* What a clone that tells the truth would sign, but for what the input changes. *right: nothing. */
+/* What a clone that tells the truth would sign, but for what the input changes. */
 static GBytes *
-some_statement(const SendItem *item, gboolean *right)
+some_statement(const SendItem *item)
 {
   static const IdentityPublic nobody;
   Input *input = &world.input;
@@ -98,11 +98,9 @@ some_statement(const SendItem *item, gboolean *right)
   guint change = input_below(input, 16);
   said.name = input_below(input, 4) ? item->name : words;
   said.changed_us = (gint64)input_number(input, 4);
-  said.item[0] ^= change == 0;
+  said.item[0] ^= change == 5;
   said.hash[31] ^= change == 1;
   said.size ^= change == 2 ? input_number(input, 8) : 0;
-  *right = memcmp(said.item, item->item, SEND_ITEM) == 0 && memcmp(said.hash, item->hash, SEND_HASH) == 0 &&
-           said.size == item->size;
   GBytes *statement =
       send_receipt_statement(&said, change == 3 ? &nobody : identity_key_public(key_of(OWN_KEYS)));
   if (change != 4)
@@ -110,8 +108,20 @@ some_statement(const SendItem *item, gboolean *right)
   gsize length;
   guint8 *bytes = g_bytes_unref_to_data(statement, &length);
   bytes[input_number(input, 2) % length] ^= 1 << input_below(input, 8);
-  *right = FALSE;
   return g_bytes_new_take(bytes, length);
+}
+
+static gboolean
+is_about(GBytes *bytes, const SendItem *item)
+{
+  Doppel__Send__ReceiptStatement *statement =
+      doppel__send__receipt_statement__unpack(NULL, g_bytes_get_size(bytes), g_bytes_get_data(bytes, NULL));
+  gboolean about = statement && statement->item.len == SEND_ITEM && statement->hash.len == SEND_HASH &&
+                   memcmp(statement->item.data, item->item, SEND_ITEM) == 0 &&
+                   memcmp(statement->hash.data, item->hash, SEND_HASH) == 0 && statement->size == item->size;
+  if (statement)
+    doppel__send__receipt_statement__free_unpacked(statement, NULL);
+  return about;
 }
 
 static void
@@ -120,10 +130,9 @@ say_receipt(int fd, const SendItem *item)
   static const guint8 domain[] = SERVICE_RECEIPT_DOMAIN;
   Input *input = &world.input;
   Doppel__Send__Receipt receipt = DOPPEL__SEND__RECEIPT__INIT;
-  gboolean right;
-  g_autoptr(GBytes) statement = some_statement(item, &right);
-  guint signer = input_below(input, 16) ? THEIR_KEYS : OTHER_KEYS, change = input_below(input, 16);
-  const IdentityKey *claimed = key_of(change == 0 ? OTHER_KEYS + THEIR_KEYS - signer : signer);
+  g_autoptr(GBytes) statement = some_statement(item);
+  guint signer = input_below(input, 16) < 15 ? THEIR_KEYS : OTHER_KEYS, change = input_below(input, 16);
+  const IdentityKey *claimed = key_of(change == 4 ? OTHER_KEYS + THEIR_KEYS - signer : signer);
   g_autoptr(GByteArray) bytes = g_byte_array_new();
   guint8 signature[IDENTITY_SIGNATURE_LENGTH];
   /* In another domain it would be another statement. */
@@ -135,7 +144,7 @@ say_receipt(int fd, const SendItem *item)
   receipt.signature = (ProtobufCBinaryData){sizeof signature - (change == 3), signature};
   receipt.key = (ProtobufCBinaryData){IDENTITY_PUBLIC_LENGTH, (guint8 *)identity_key_public(claimed)->bytes};
   send_message_put(fd, DOPPEL__SEND__MESSAGE__WHAT_RECEIPT, &receipt, NULL);
-  if (right && signer == THEIR_KEYS && change > 3)
+  if (is_about(statement, item) && signer == THEIR_KEYS && (change == 0 || change > 4))
     world.proved[item->item[0]] = TRUE;
 }
 
@@ -147,7 +156,7 @@ say_something(int fd, const SendItem *item)
   Doppel__Send__Kept kept = DOPPEL__SEND__KEPT__INIT;
   g_autofree char *words = some_words();
   switch (input_below(input, 8)) {
-  case 0:
+  case 3:
     say_bytes(fd);
     break;
   case 1:
@@ -172,11 +181,11 @@ answer_all(GPtrArray *items)
   demand(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
   for (guint i = 0; i < items->len && world.input.left > 0; i++) {
     const SendItem *item = items->pdata[i];
-    if (input_below(&world.input, 4))
+    if (input_below(&world.input, 4) < 3)
       say_wanted(ends[1], item->size);
     say_something(ends[1], item);
   }
-  shutdown(ends[1], input_below(&world.input, 16) ? SHUT_WR : SHUT_RDWR);
+  shutdown(ends[1], input_below(&world.input, 16) < 15 ? SHUT_WR : SHUT_RDWR);
   world.end = ends[1];
   return ends[0];
 }
@@ -187,10 +196,10 @@ dial(const ServicePlace *place, const char *user, const char *service, GError **
   demand(g_str_equal(user, USER) && g_str_equal(service, "send") && world.end < 0);
   g_autoptr(GPtrArray) items = send_box_list(world.box, DOPPEL__SEND__STATE__KEPT, NULL);
   guint what = input_below(&world.input, 16);
-  if (what > 1)
+  if (what < 14)
     return answer_all(items);
   g_autofree char *words = some_refusal();
-  g_set_error_literal(error, DOPPEL_ERROR, what ? DOPPEL_ERROR_GONE : DOPPEL_ERROR_DENIED, words);
+  g_set_error_literal(error, DOPPEL_ERROR, what == 14 ? DOPPEL_ERROR_GONE : DOPPEL_ERROR_DENIED, words);
   return -1;
 }
 
