@@ -86,7 +86,9 @@ find_subject(Node *node, const char *text, NodeSubject *subject, IdentityPublic 
   }
   if (*text == '@') {
     subject->group = text + 1;
-    return TRUE;
+    return *subject->group ||
+           doppel_error_set(error, DOPPEL_ERROR_USAGE,
+                            "\"@\" is nobody: a group's name comes after it, as in @friends");
   }
   g_autoptr(NodeContact) contact = NULL;
   if (g_str_has_prefix(text, "key:")) {

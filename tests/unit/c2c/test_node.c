@@ -141,6 +141,23 @@ test_permissions(void)
   assert_refused(world.alice, "nobody", "echo", ENOENT);
 }
 
+/* What was said of everybody is forgotten for everybody only: no group has an empty name. */
+static void
+test_forgotten_permission(void)
+{
+  g_auto(World) world = world_new();
+  Doppel__Wire__ControlPermit permit = DOPPEL__WIRE__CONTROL_PERMIT__INIT;
+  clone_permit(world.bob, "allow", "*", "echo", "");
+  permit.subject = (char *)"@";
+  permit.service = (char *)"echo";
+  permit.forget = TRUE;
+  g_assert_cmpint(clone_ask(world.bob, "allow", &permit.base, NULL), !=, 0);
+  assert_echoes(world.alice, "bob", "echo");
+  permit.subject = (char *)"*";
+  g_assert_cmpint(clone_ask(world.bob, "allow", &permit.base, NULL), ==, 0);
+  assert_refused(world.alice, "bob", "echo", EACCES);
+}
+
 static void
 test_limit_of_streams(void)
 {
@@ -688,6 +705,7 @@ main(int argc, char **argv)
   g_test_add_func("/node/bind", test_bind);
   g_test_add_func("/node/refused-bind", test_refused_bind);
   g_test_add_func("/node/permissions", test_permissions);
+  g_test_add_func("/node/forgotten-permission", test_forgotten_permission);
   g_test_add_func("/node/limit-of-streams", test_limit_of_streams);
   g_test_add_func("/node/listener", test_listener);
   g_test_add_func("/node/both", test_both);
