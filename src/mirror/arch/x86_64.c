@@ -183,7 +183,14 @@ arch_frame_left(guint64 entry_sp, guint64 sp)
 
 /* ---- extended state ---- */
 
-enum { XSAVE_LEGACY = 512, XSAVE_HEADER = 64, XSAVE_XCR0_AT = 464, XSAVE_MAX = 16384, XSAVE_COMPONENTS = 63 };
+enum {
+  XSAVE_LEGACY = 512,
+  XSAVE_HEADER = 64,
+  XSAVE_XCR0_AT = 464,
+  XSAVE_MAX = 16384,
+  XSAVE_COMPONENTS = 63,
+  XSAVE_LEGACY_COMPONENTS = 3, /* x87 and SSE */
+};
 
 /* In a virtual machine each CPUID instruction is a way out to the hypervisor and back: asked once. */
 static gboolean
@@ -219,28 +226,40 @@ xsave_read(pid_t tid, guint8 area[XSAVE_MAX], gsize *length, GError **error)
   return TRUE;
 }
 
+static gboolean
+is_zero(const guint8 *bytes, gsize length)
+{
+  return length == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0);
+}
+
 /* Canonical form: mask of components in use (8 bytes), the legacy area up to the software bytes, then for
- * each component from 2 on: number, size (4 bytes each), contents. */
+ * each component from 2 on: number, size (4 bytes each), contents.
+ *
+ * A processor may say of a component in its initial state that it is in use or that it is not, and says
+ * another thing after the next switch of tasks (Intel SDM vol. 1, 13.6). What is all zeros, which is initial,
+ * is never in use here, and the legacy ones, which the kernel gives in any case, always are. */
 gboolean
 arch_extended_read(pid_t tid, GByteArray *into, GError **error)
 {
   guint8 area[XSAVE_MAX];
-  gsize length;
+  gsize length, start = into->len;
   if (!xsave_read(tid, area, &length, error))
     return FALSE;
-  guint64 in_use;
+  guint64 in_use, found = XSAVE_LEGACY_COMPONENTS;
   memcpy(&in_use, area + XSAVE_LEGACY, 8);
-  g_byte_array_append(into, (guint8 *)&in_use, 8);
+  g_byte_array_append(into, (guint8 *)&found, 8);
   g_byte_array_append(into, area, XSAVE_XCR0_AT);
   for (guint component = 2; component < XSAVE_COMPONENTS; component++) {
     guint32 head[2] = {component}, offset;
     if (!(in_use >> component & 1) || !xsave_component(component, &head[1], &offset))
       continue;
-    if (offset + (gsize)head[1] > length)
+    if (offset + (gsize)head[1] > length || is_zero(area + offset, head[1]))
       continue;
+    found |= G_GUINT64_CONSTANT(1) << component;
     g_byte_array_append(into, (guint8 *)head, sizeof head);
     g_byte_array_append(into, area + offset, head[1]);
   }
+  memcpy(into->data + start, &found, 8);
   return TRUE;
 }
 

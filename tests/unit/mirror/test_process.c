@@ -1,4 +1,5 @@
 /* A traced process: stops, breakpoints, memory, calls made in its name. */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -6,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -443,6 +445,41 @@ test_injection_leaves_no_trace(void)
   rig_end(process);
 }
 
+#ifdef __x86_64__
+/* Of vector registers that are all zeros a processor may say that they are in use, or not: it is one state.
+ */
+static void
+test_extended_state_has_one_form(void)
+{
+  enum { MASK_AT = 512, SUPPORTED_AT = 464 };
+  static const guint64 vectors = 1 << 2 | 1 << 5 | 1 << 6 | 1 << 7; /* AVX, AVX-512 */
+  g_autoptr(GError) error = NULL;
+  MirrorProcess *process = rig_puppet("tick 1");
+  rig_ready(process, 2);
+  pid_t tid = mirror_thread_leader(process)->tid;
+  g_autoptr(GByteArray) none = g_byte_array_new(), all = g_byte_array_new(), later = g_byte_array_new();
+  guint8 area[16384];
+  guint64 supported, in_use;
+  for (guint i = 0; i < 2; i++) {
+    struct iovec piece = {area, sizeof area};
+    g_assert_no_errno(ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &piece));
+    memcpy(&supported, area + SUPPORTED_AT, 8);
+    memcpy(&in_use, area + MASK_AT, 8);
+    in_use = i ? in_use | 3 | (vectors & supported) : in_use & ~vectors;
+    memcpy(area + MASK_AT, &in_use, 8);
+    memset(area + MASK_AT + 64, 0, 256); /* the upper halves of YMM */
+    g_assert_no_errno(ptrace(PTRACE_SETREGSET, tid, NT_X86_XSTATE, &piece));
+    g_assert_true(arch_extended_read(tid, i ? all : none, &error));
+  }
+  g_assert_cmpmem(none->data, none->len, all->data, all->len);
+  g_assert_true(arch_extended_write(tid, all->data, all->len, &error));
+  g_assert_cmpint(RIG_CALL(process, SYS_close, 12345), ==, -EBADF); /* it has run with it */
+  g_assert_true(arch_extended_read(tid, later, &error));
+  g_assert_cmpmem(none->data, none->len, later->data, later->len);
+  rig_end(process);
+}
+#endif
+
 /* A stop or a trap that someone sends while calls are made waits until they are. */
 static void
 test_injection_while_signals_come(void)
@@ -604,6 +641,9 @@ main(int argc, char **argv)
   g_test_add_func("/process/memory/reads-hide-traps", test_reads_hide_traps);
   g_test_add_func("/process/memory/unmapped", test_unmapped);
   g_test_add_func("/process/inject/leaves-no-trace", test_injection_leaves_no_trace);
+#ifdef __x86_64__
+  g_test_add_func("/process/extended-state-has-one-form", test_extended_state_has_one_form);
+#endif
   g_test_add_func("/process/inject/while-signals-come", test_injection_while_signals_come);
   g_test_add_func("/process/inject/while-the-process-is-killed", test_injection_while_the_process_is_killed);
   g_test_add_func("/process/call/blocks", test_calls_that_block);
