@@ -109,6 +109,8 @@ def show(rows):
           "Device CPU is processor time that the device itself\nspent; sent and received are what passed over its link.")
     if equal and remote:
         print("\nNext: build/src/cmd/doppel --help, and the tour in README.md.")
+    if not remote:
+        print("\nWhat this machine lacks for a clone is in the table of build/src/cmd/doppel doctor.")
     return 0 if equal and remote else 1
 
 

@@ -70,6 +70,14 @@ def invite(doppeld, state, *addresses):
     return done.stdout.split()[-1]
 
 
+def end(pid):
+    """SIGKILL, to a process that may be gone already."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
 class CloneHost:
     """doppeld, started and stopped; `words` come before it (nsenter …)."""
 
@@ -138,7 +146,7 @@ class CloneHost:
         while (left := [pid for pid in below if process_table().get(pid, (0, "X"))[1] not in "ZX"]) and time.monotonic() < limit:
             time.sleep(0.02)
         for pid in left:
-            os.kill(pid, signal.SIGKILL)
+            end(pid)
         self.process = None
         return left
 
