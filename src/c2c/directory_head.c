@@ -4,14 +4,9 @@
 
 #include "base/error.h"
 #include "identity/statement.h"
+#include "wire/message.h"
 
 #define VERSION 1
-
-static ProtobufCBinaryData
-borrow(const void *data, gsize length)
-{
-  return (ProtobufCBinaryData){.len = length, .data = (guint8 *)data};
-}
 
 static DirectorySigned
 seal(const IdentityKey *key, const char *purpose, const ProtobufCMessage *message)
@@ -74,9 +69,9 @@ directory_head_sign(const IdentityKey *key, const DirectoryState *state, gint64 
 {
   Doppel__Wire__DirectoryHead wire = DOPPEL__WIRE__DIRECTORY_HEAD__INIT;
   wire.version = VERSION;
-  wire.directory = borrow(identity_key_public(key)->bytes, IDENTITY_PUBLIC_LENGTH);
+  wire.directory = wire_borrow(identity_key_public(key)->bytes, IDENTITY_PUBLIC_LENGTH);
   wire.number = state->number;
-  wire.chain = borrow(state->chain, sizeof state->chain);
+  wire.chain = wire_borrow(state->chain, sizeof state->chain);
   wire.time = time;
   return seal(key, STATEMENT_HEAD, &wire.base);
 }
@@ -127,15 +122,15 @@ directory_found_sign(const IdentityKey *key, const DirectoryQuestion *question, 
   for (guint i = 0; i < records->len; i++) {
     gsize length;
     const void *bytes = g_bytes_get_data(records->pdata[i], &length);
-    parts[i] = borrow(bytes, length);
+    parts[i] = wire_borrow(bytes, length);
   }
   wire.version = VERSION;
-  wire.directory = borrow(identity_key_public(key)->bytes, IDENTITY_PUBLIC_LENGTH);
+  wire.directory = wire_borrow(identity_key_public(key)->bytes, IDENTITY_PUBLIC_LENGTH);
   wire.name = question->name;
   if (question->by_origin)
-    wire.origin = borrow(question->origin.bytes, IDENTITY_PUBLIC_LENGTH);
+    wire.origin = wire_borrow(question->origin.bytes, IDENTITY_PUBLIC_LENGTH);
   if (question->has_home)
-    wire.home = borrow(question->home.bytes, IDENTITY_PUBLIC_LENGTH);
+    wire.home = wire_borrow(question->home.bytes, IDENTITY_PUBLIC_LENGTH);
   wire.count = question->what == DIRECTORY_WHAT(LIST) ? question->count : 0;
   wire.time = time;
   wire.number = number;
@@ -215,9 +210,9 @@ directory_update_sign(const IdentityKey *key, guint64 number, GBytes *record)
   gsize length;
   const void *bytes = g_bytes_get_data(record, &length);
   wire.version = VERSION;
-  wire.directory = borrow(identity_key_public(key)->bytes, IDENTITY_PUBLIC_LENGTH);
+  wire.directory = wire_borrow(identity_key_public(key)->bytes, IDENTITY_PUBLIC_LENGTH);
   wire.number = number;
-  wire.record = borrow(bytes, length);
+  wire.record = wire_borrow(bytes, length);
   return seal(key, STATEMENT_UPDATE, &wire.base);
 }
 

@@ -7,6 +7,7 @@
 #include "identity/record.h"
 #include "identity/statement.h"
 #include "wire/c2c.pb-c.h"
+#include "wire/message.h"
 
 #define VERSION   1
 #define WORDS_MAX 200
@@ -31,33 +32,18 @@ group_message_free(GroupMessage *message)
   g_free(message);
 }
 
-static ProtobufCBinaryData
-borrow(const void *data, gsize length)
-{
-  return (ProtobufCBinaryData){.len = length, .data = (guint8 *)data};
-}
-
-static GBytes *
-pack(const ProtobufCMessage *message)
-{
-  gsize length = protobuf_c_message_get_packed_size(message);
-  guint8 *bytes = g_malloc(length);
-  protobuf_c_message_pack(message, bytes);
-  return g_bytes_new_take(bytes, length);
-}
-
 static GBytes *
 pack_statement(const GroupMessage *message, const void *body, gsize length)
 {
   Doppel__Wire__GroupStatement statement = DOPPEL__WIRE__GROUP_STATEMENT__INIT;
   statement.version = VERSION;
   statement.group = message->group;
-  statement.origin = borrow(message->origin.bytes, sizeof message->origin.bytes);
-  statement.id = borrow(message->id, sizeof message->id);
+  statement.origin = wire_borrow(message->origin.bytes, sizeof message->origin.bytes);
+  statement.id = wire_borrow(message->id, sizeof message->id);
   statement.sequence = message->sequence;
-  statement.members = borrow(message->members, sizeof message->members);
-  statement.body = borrow(body, length);
-  return pack(&statement.base);
+  statement.members = wire_borrow(message->members, sizeof message->members);
+  statement.body = wire_borrow(body, length);
+  return wire_pack(&statement.base);
 }
 
 GroupMessage *
@@ -93,22 +79,13 @@ group_message_pack(const GroupMessage *message, guint patience_ms, gboolean alon
   gsize length;
   const void *bytes = g_bytes_get_data(message->statement, &length);
   Doppel__Wire__GroupMessage wire = DOPPEL__WIRE__GROUP_MESSAGE__INIT;
-  wire.statement = borrow(bytes, length);
-  wire.signature = borrow(message->signature, sizeof message->signature);
+  wire.statement = wire_borrow(bytes, length);
+  wire.signature = wire_borrow(message->signature, sizeof message->signature);
   if (message->record)
-    wire.record = borrow(g_bytes_get_data(message->record, NULL), g_bytes_get_size(message->record));
+    wire.record = wire_borrow(g_bytes_get_data(message->record, NULL), g_bytes_get_size(message->record));
   wire.patience = patience_ms;
   wire.alone = alone;
-  return pack(&wire.base);
-}
-
-static gboolean
-take_exactly(const ProtobufCBinaryData *from, void *to, gsize length)
-{
-  if (from->len != length)
-    return FALSE;
-  memcpy(to, from->data, length);
-  return TRUE;
+  return wire_pack(&wire.base);
 }
 
 static gboolean
@@ -116,9 +93,9 @@ take_statement(GroupMessage *message, const Doppel__Wire__GroupStatement *statem
 {
   if (statement->version != VERSION || !record_name_check(statement->group, NULL) ||
       statement->body.len > GROUP_BODY_MAX ||
-      !take_exactly(&statement->origin, message->origin.bytes, sizeof message->origin.bytes) ||
-      !take_exactly(&statement->id, message->id, sizeof message->id) ||
-      !take_exactly(&statement->members, message->members, sizeof message->members))
+      !wire_take(&statement->origin, message->origin.bytes, sizeof message->origin.bytes) ||
+      !wire_take(&statement->id, message->id, sizeof message->id) ||
+      !wire_take(&statement->members, message->members, sizeof message->members))
     return FALSE;
   message->group = g_strdup(statement->group);
   message->sequence = statement->sequence;
@@ -129,7 +106,7 @@ take_statement(GroupMessage *message, const Doppel__Wire__GroupStatement *statem
 static gboolean
 take_wire(GroupMessage *message, const Doppel__Wire__GroupMessage *wire)
 {
-  if (!take_exactly(&wire->signature, message->signature, sizeof message->signature) ||
+  if (!wire_take(&wire->signature, message->signature, sizeof message->signature) ||
       wire->record.len > RECORD_MAX || wire->patience > GROUP_PATIENCE_MAX)
     return FALSE;
   if (wire->record.len > 0)

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "identity/address.h"
 #include "wire/c2c.pb-c.h"
+#include "wire/message.h"
 
 typedef Doppel__Wire__NodeBind WireBind;
 typedef Doppel__Wire__NodeBound WireBound;
@@ -28,15 +29,6 @@ node_bound_free(NodeBound *bound)
   g_clear_pointer(&bound->record, record_unref);
   g_free(bound->message);
   g_free(bound);
-}
-
-static GBytes *
-pack(const ProtobufCMessage *message)
-{
-  gsize length = protobuf_c_message_get_packed_size(message);
-  guint8 *bytes = g_malloc(MAX(length, 1));
-  protobuf_c_message_pack(message, bytes);
-  return g_bytes_new_take(bytes, length);
 }
 
 static ProtobufCBinaryData
@@ -67,7 +59,7 @@ node_bind_encode(const Record *record, const GPtrArray *places)
   bind.record = data_of(record->bytes);
   bind.n_directories = places->len;
   bind.directories = list;
-  return pack(&bind.base);
+  return wire_pack(&bind.base);
 }
 
 /* Goes through the text that a file of directories has, and what checks that. */
@@ -132,7 +124,7 @@ node_bound_encode(const NodeBound *bound)
   if (bound->record)
     wire.record = data_of(bound->record->bytes);
   wire.number = bound->number;
-  return pack(&wire.base);
+  return wire_pack(&wire.base);
 }
 
 /* The same user, keys and binding: the rest is the clone's to say. */

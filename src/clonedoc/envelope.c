@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "identity/statement.h"
 #include "wire/doc.pb-c.h"
+#include "wire/message.h"
 
 #define VERSION    1
 #define SEALED_MIN (crypto_aead_xchacha20poly1305_ietf_NPUBBYTES + crypto_aead_xchacha20poly1305_ietf_ABYTES)
@@ -53,29 +54,6 @@ doc_chain_equal(const DocChain *a, const DocChain *b)
 
 /* ---- making one ---- */
 
-static ProtobufCBinaryData
-borrow(const void *data, gsize length)
-{
-  return (ProtobufCBinaryData){.len = length, .data = (guint8 *)data};
-}
-
-static ProtobufCBinaryData
-borrow_bytes(GBytes *bytes)
-{
-  gsize length;
-  const void *data = g_bytes_get_data(bytes, &length);
-  return borrow(data, length);
-}
-
-static GBytes *
-pack(const ProtobufCMessage *message)
-{
-  gsize length = protobuf_c_message_get_packed_size(message);
-  guint8 *bytes = g_malloc(length);
-  protobuf_c_message_pack(message, bytes);
-  return g_bytes_new_take(bytes, length);
-}
-
 /* Packs what borrows from the envelope: the arrays of pointers that protobuf-c wants live here. */
 static GBytes *
 pack_members(const DocEnvelope *envelope, Doppel__Wire__DocStatement *statement)
@@ -90,17 +68,17 @@ pack_members(const DocEnvelope *envelope, Doppel__Wire__DocStatement *statement)
   for (guint i = 0; i < changes; i++) {
     const DocMember *change = &g_array_index(envelope->changes, DocMember, i);
     members[i] = (Doppel__Wire__DocMember)DOPPEL__WIRE__DOC_MEMBER__INIT;
-    members[i].user = borrow(change->user.bytes, sizeof change->user.bytes);
-    members[i].key = borrow(change->key.bytes, sizeof change->key.bytes);
+    members[i].user = wire_borrow(change->user.bytes, sizeof change->user.bytes);
+    members[i].key = wire_borrow(change->key.bytes, sizeof change->key.bytes);
     members[i].role = (Doppel__Wire__DocRole)change->role;
     of_members[i] = &members[i];
   }
   for (guint i = 0; i < keys; i++) {
     const DocSealedKeys *each = envelope->keys->pdata[i];
     sealed[i] = (Doppel__Wire__DocKeys)DOPPEL__WIRE__DOC_KEYS__INIT;
-    sealed[i].key = borrow(each->key.bytes, sizeof each->key.bytes);
+    sealed[i].key = wire_borrow(each->key.bytes, sizeof each->key.bytes);
     sealed[i].first = each->first;
-    sealed[i].sealed = borrow_bytes(each->sealed);
+    sealed[i].sealed = wire_borrow_bytes(each->sealed);
     of_sealed[i] = &sealed[i];
   }
   body.changes = of_members;
@@ -108,10 +86,10 @@ pack_members(const DocEnvelope *envelope, Doppel__Wire__DocStatement *statement)
   body.keys = of_sealed;
   body.n_keys = keys;
   if (envelope->base == 0)
-    body.salt = borrow(envelope->salt, sizeof envelope->salt);
+    body.salt = wire_borrow(envelope->salt, sizeof envelope->salt);
   statement->members = &body;
   statement->body_case = DOPPEL__WIRE__DOC_STATEMENT__BODY_MEMBERS;
-  return pack(&statement->base);
+  return wire_pack(&statement->base);
 }
 
 static GBytes *
@@ -119,21 +97,21 @@ pack_statement(const DocEnvelope *envelope)
 {
   Doppel__Wire__DocStatement statement = DOPPEL__WIRE__DOC_STATEMENT__INIT;
   statement.version = VERSION;
-  statement.author = borrow(envelope->author.bytes, sizeof envelope->author.bytes);
+  statement.author = wire_borrow(envelope->author.bytes, sizeof envelope->author.bytes);
   statement.sequence = envelope->sequence;
   statement.known = envelope->base;
-  statement.chain = borrow(envelope->chain.bytes, sizeof envelope->chain.bytes);
+  statement.chain = wire_borrow(envelope->chain.bytes, sizeof envelope->chain.bytes);
   statement.epoch = envelope->epoch;
   if (envelope->kind == DOC_MEMBERS)
     return pack_members(envelope, &statement);
   if (envelope->kind == DOC_EDIT) {
-    statement.edit = borrow_bytes(envelope->sealed);
+    statement.edit = wire_borrow_bytes(envelope->sealed);
     statement.body_case = DOPPEL__WIRE__DOC_STATEMENT__BODY_EDIT;
   } else {
-    statement.checkpoint = borrow_bytes(envelope->sealed);
+    statement.checkpoint = wire_borrow_bytes(envelope->sealed);
     statement.body_case = DOPPEL__WIRE__DOC_STATEMENT__BODY_CHECKPOINT;
   }
-  return pack(&statement.base);
+  return wire_pack(&statement.base);
 }
 
 /* What is signed: no entry of one document is one of another. */
@@ -162,21 +140,12 @@ GBytes *
 doc_envelope_pack(const DocEnvelope *envelope)
 {
   Doppel__Wire__DocEntry wire = DOPPEL__WIRE__DOC_ENTRY__INIT;
-  wire.statement = borrow_bytes(envelope->statement);
-  wire.signature = borrow(envelope->signature, sizeof envelope->signature);
-  return pack(&wire.base);
+  wire.statement = wire_borrow_bytes(envelope->statement);
+  wire.signature = wire_borrow(envelope->signature, sizeof envelope->signature);
+  return wire_pack(&wire.base);
 }
 
 /* ---- taking one ---- */
-
-static gboolean
-take_exactly(const ProtobufCBinaryData *from, void *to, gsize length)
-{
-  if (from->len != length)
-    return FALSE;
-  memcpy(to, from->data, length);
-  return TRUE;
-}
 
 static gboolean
 take_changes(DocEnvelope *envelope, const Doppel__Wire__DocMembers *body)
@@ -188,8 +157,8 @@ take_changes(DocEnvelope *envelope, const Doppel__Wire__DocMembers *body)
     const Doppel__Wire__DocMember *from = body->changes[i];
     DocMember member = {.role = (DocRole)from->role};
     if (from->role < DOPPEL__WIRE__DOC_ROLE__DOC_NONE || from->role > DOPPEL__WIRE__DOC_ROLE__DOC_OWNER ||
-        !take_exactly(&from->user, member.user.bytes, sizeof member.user.bytes) ||
-        !take_exactly(&from->key, member.key.bytes, sizeof member.key.bytes))
+        !wire_take(&from->user, member.user.bytes, sizeof member.user.bytes) ||
+        !wire_take(&from->key, member.key.bytes, sizeof member.key.bytes))
       return FALSE;
     g_array_append_val(envelope->changes, member);
   }
@@ -206,7 +175,7 @@ take_keys(DocEnvelope *envelope, const Doppel__Wire__DocMembers *body)
     const Doppel__Wire__DocKeys *from = body->keys[i];
     IdentityPublic key;
     if (from->first == 0 || from->first > DOC_EPOCHS_MAX ||
-        !take_exactly(&from->key, key.bytes, sizeof key.bytes))
+        !wire_take(&from->key, key.bytes, sizeof key.bytes))
       return FALSE;
     g_autoptr(GBytes) sealed = g_bytes_new(from->sealed.data, from->sealed.len);
     g_ptr_array_add(envelope->keys, doc_sealed_keys_new(&key, from->first, sealed));
@@ -218,7 +187,7 @@ static gboolean
 take_members(DocEnvelope *envelope, const Doppel__Wire__DocMembers *body)
 {
   envelope->kind = DOC_MEMBERS;
-  gboolean salted = envelope->base == 0 ? take_exactly(&body->salt, envelope->salt, sizeof envelope->salt)
+  gboolean salted = envelope->base == 0 ? wire_take(&body->salt, envelope->salt, sizeof envelope->salt)
                                         : body->salt.len == 0;
   return salted && take_changes(envelope, body) && take_keys(envelope, body);
 }
@@ -239,8 +208,8 @@ take_statement(DocEnvelope *envelope, const Doppel__Wire__DocStatement *statemen
   static const DocChain none;
   if (statement->version != VERSION || statement->sequence == 0 || statement->epoch == 0 ||
       statement->epoch > DOC_EPOCHS_MAX ||
-      !take_exactly(&statement->author, envelope->author.bytes, sizeof envelope->author.bytes) ||
-      !take_exactly(&statement->chain, envelope->chain.bytes, sizeof envelope->chain.bytes))
+      !wire_take(&statement->author, envelope->author.bytes, sizeof envelope->author.bytes) ||
+      !wire_take(&statement->chain, envelope->chain.bytes, sizeof envelope->chain.bytes))
     return FALSE;
   envelope->sequence = statement->sequence;
   envelope->base = statement->known;
@@ -262,7 +231,7 @@ take_statement(DocEnvelope *envelope, const Doppel__Wire__DocStatement *statemen
 static gboolean
 take_wire(DocEnvelope *envelope, const Doppel__Wire__DocEntry *wire)
 {
-  if (!take_exactly(&wire->signature, envelope->signature, sizeof envelope->signature))
+  if (!wire_take(&wire->signature, envelope->signature, sizeof envelope->signature))
     return FALSE;
   Doppel__Wire__DocStatement *statement =
       doppel__wire__doc_statement__unpack(NULL, wire->statement.len, wire->statement.data);

@@ -5,6 +5,7 @@
 #include "clonedoc/history.h"
 #include "identity/statement.h"
 #include "wire/doc.pb-c.h"
+#include "wire/message.h"
 
 #define VERSION 1
 
@@ -12,21 +13,6 @@ void
 doc_head_clear(DocHead *head)
 {
   g_clear_pointer(&head->packed, g_bytes_unref);
-}
-
-static ProtobufCBinaryData
-borrow(const void *data, gsize length)
-{
-  return (ProtobufCBinaryData){.len = length, .data = (guint8 *)data};
-}
-
-static GBytes *
-pack(const ProtobufCMessage *message)
-{
-  gsize length = protobuf_c_message_get_packed_size(message);
-  guint8 *bytes = g_malloc(length);
-  protobuf_c_message_pack(message, bytes);
-  return g_bytes_new_take(bytes, length);
 }
 
 void
@@ -37,17 +23,17 @@ doc_head_sign(DocHead *head, const DocHistory *history, const IdentityKey *serve
   head->chain = *doc_history_chain(history, head->number);
   Doppel__Wire__DocHead wire = DOPPEL__WIRE__DOC_HEAD__INIT;
   wire.version = VERSION;
-  wire.document = borrow(head->document.bytes, sizeof head->document.bytes);
+  wire.document = wire_borrow(head->document.bytes, sizeof head->document.bytes);
   wire.number = head->number;
-  wire.chain = borrow(head->chain.bytes, sizeof head->chain.bytes);
-  g_autoptr(GBytes) statement = pack(&wire.base);
+  wire.chain = wire_borrow(head->chain.bytes, sizeof head->chain.bytes);
+  g_autoptr(GBytes) statement = wire_pack(&wire.base);
   gsize length;
   const void *bytes = g_bytes_get_data(statement, &length);
   statement_sign(server, STATEMENT_DOC_HEAD, bytes, length, signature);
   Doppel__Wire__DocSigned with = DOPPEL__WIRE__DOC_SIGNED__INIT;
-  with.statement = borrow(bytes, length);
-  with.signature = borrow(signature, sizeof signature);
-  head->packed = pack(&with.base);
+  with.statement = wire_borrow(bytes, length);
+  with.signature = wire_borrow(signature, sizeof signature);
+  head->packed = wire_pack(&with.base);
 }
 
 static gboolean

@@ -5,19 +5,14 @@
 #include "base/error.h"
 #include "replica/path.h"
 #include "replica/xattrs.h"
+#include "wire/message.h"
 
 #define ERRNO_MAX 4095 /* the kernel's MAX_ERRNO */
-
-static ProtobufCBinaryData
-borrow(const void *data, gsize length)
-{
-  return (ProtobufCBinaryData){.data = (guint8 *)data, .len = length};
-}
 
 ProtobufCBinaryData
 replica_path_to_message(const char *path)
 {
-  return borrow(path, path ? strlen(path) : 0);
+  return wire_borrow(path, path ? strlen(path) : 0);
 }
 
 GBytes *
@@ -46,10 +41,10 @@ replica_facts_to_message(const ReplicaFacts *facts, Doppel__Wire__ReplicaFacts *
   if (facts->xattrs) {
     gsize length;
     const guint8 *data = g_bytes_get_data(facts->xattrs, &length);
-    message->xattrs = borrow(data, length);
+    message->xattrs = wire_borrow(data, length);
   }
   if (facts->hashed)
-    message->hash = borrow(facts->hash, sizeof facts->hash);
+    message->hash = wire_borrow(facts->hash, sizeof facts->hash);
 }
 
 void
