@@ -1,4 +1,9 @@
-"""Adds up the results of a folder: meson's testlog.json files and TAP files. The last line printed is the sum."""
+"""Adds up the results of a folder: meson's testlog.json files and TAP files. The last line printed is the sum.
+
+SUITE.again.json holds what of SUITE.json failed and was run a second time, by itself. That run counts; where it went well, what had failed
+is named as unsteady.
+
+`count.py --failed SUITE.json` prints the names of the tests of it that failed, as meson wants them."""
 
 import json
 import pathlib
@@ -8,16 +13,21 @@ import sys
 LINE = re.compile(r"^(not )?ok\b\s*\d*\s*-?\s*(.*?)(?:\s*#\s*(SKIP|TODO)\b\s*(.*))?$", re.IGNORECASE)
 
 
+WELL = ("OK", "EXPECTEDFAIL", "SKIP")
+
+
 class Count:
     def __init__(self):
         self.passed = 0
         self.failed = []
         self.skipped = []
+        self.unsteady = []
 
     def tap(self, where, text):
         """Counts the lines of one TAP stream; how many there were."""
         seen = 0
-        for line in text.splitlines():
+        lines = text.splitlines()
+        for line, following in zip(lines, lines[1:] + [""]):
             match = LINE.match(line)
             if not match:
                 continue
@@ -26,7 +36,7 @@ class Count:
             if directive and directive.upper() == "SKIP":
                 self.skipped.append(f"{where}: {name}: {reason or 'no reason given'}")
             elif wrong:
-                self.failed.append(f"{where}: {name}")
+                self.failed.append(f"{where}: {name}{why(following)}")
             else:
                 self.passed += 1
         return seen
@@ -45,6 +55,30 @@ class Count:
             self.failed.append(f"{name}: {result.lower()}: {last_words(test)}")
 
 
+def why(line):
+    """What a TAP stream says of a failure in the line after it."""
+    return f" ({line[1:].strip()[:400]})" if line.startswith("#") else ""
+
+
+def tests_of(path):
+    """The tests of one of meson's testlog.json files, by name."""
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    return {test["name"]: test for test in map(json.loads, lines)}
+
+
+def count_suite(count, path):
+    """One run of a suite, with what of it was run again."""
+    again = tests_of(path.with_suffix(".again.json"))
+    for name, test in tests_of(path).items():
+        second = again.get(name)
+        if second:
+            first = Count()
+            first.meson(path.stem, test)
+            if second["result"] == "OK":
+                count.unsteady += first.failed
+        count.meson(path.stem, second or test)
+
+
 def last_words(test):
     """What a test said before it died: its "Bail out!", or the last line that meson did not write itself."""
     lines = [line for line in test.get("stdout", "").splitlines() if line.strip() and not line.startswith("(test program")]
@@ -57,15 +91,19 @@ def reason(test):
 
 
 def main():
+    if sys.argv[1] == "--failed":
+        print("\n".join(name.rpartition(" / ")[2] for name, test in tests_of(pathlib.Path(sys.argv[2])).items() if test["result"] not in WELL))
+        return 0
     count = Count()
     for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
         if path.suffix == ".tap":
             count.tap(path.stem, path.read_text(errors="replace"))
-        elif path.suffix == ".json":
-            for line in path.read_text(errors="replace").splitlines():
-                count.meson(path.stem, json.loads(line))
+        elif path.suffix == ".json" and not path.name.endswith(".again.json"):
+            count_suite(count, path)
     for text in count.skipped:
         print(f"skipped: {text}")
+    for text in count.unsteady:
+        print(f"unsteady: {text}")
     for text in count.failed:
         print(f"failed: {text}")
     print(f"{count.passed} passed, {len(count.failed)} failed, {len(count.skipped)} skipped")
