@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "link/caller_hash.h"
 #include "link/link_source.h"
 
 #define ACCEPTS_MAX      64 /* of a turn of the loop, for each listener */
@@ -41,8 +42,8 @@ struct DirectoryDoor {
   DirectoryCounters *counters;
   gpointer data;
   DirectoryPasses passes;
-  DirectoryBudget *sources, *passing, *members; /* of addresses, passes, keys */
-  DirectoryCrowd *crowds[DOOR_CROWDS];
+  LinkBudget *sources, *passing, *members; /* of addresses, passes, keys */
+  LinkCrowd *crowds[DOOR_CROWDS];
   GHashTable *by_id;    /* guint64 -> DoorConnection */
   GPtrArray *listeners; /* of GSource */
   GArray *listening;    /* of int: their sockets */
@@ -71,7 +72,7 @@ void
 directory_door_drop(DoorConnection *connection)
 {
   DirectoryDoor *door = connection->door;
-  directory_crowd_remove(door->crowds[connection->crowd], &connection->visitor);
+  link_crowd_remove(door->crowds[connection->crowd], &connection->visitor);
   unwatch(connection);
   io_close(&connection->fd);
   g_clear_pointer(&connection->link, link_free);
@@ -96,24 +97,23 @@ static gboolean
 join(DoorConnection *connection, DoorCrowd crowd, const LinkCallerSource *holder)
 {
   DirectoryDoor *door = connection->door;
-  DirectoryVisitor *leaving;
-  if (!directory_crowd_has_room(door->crowds[crowd], holder, &leaving))
+  LinkVisitor *leaving;
+  if (!link_crowd_has_room(door->crowds[crowd], holder, &leaving))
     return FALSE;
   if (leaving)
     drop_for_room(leaving->owner);
   if (connection->crowd != DOOR_CROWDS)
-    directory_crowd_remove(door->crowds[connection->crowd], &connection->visitor);
+    link_crowd_remove(door->crowds[connection->crowd], &connection->visitor);
   connection->crowd = crowd;
   connection->visitor.holder = *holder;
-  directory_crowd_add(door->crowds[crowd], &connection->visitor);
+  link_crowd_add(door->crowds[crowd], &connection->visitor);
   return TRUE;
 }
 
 static gboolean
 join_strangers(DoorConnection *connection)
 {
-  return directory_budget_take(connection->door->sources, &connection->source, PRICE_CONNECTION,
-                               clock_now_ns()) &&
+  return link_budget_take(connection->door->sources, &connection->source, PRICE_CONNECTION, clock_now_ns()) &&
          join(connection, DOOR_STRANGER, &connection->source);
 }
 
@@ -123,7 +123,7 @@ join_with_pass(DoorConnection *connection)
   DirectoryDoor *door = connection->door;
   LinkCallerSource holder = directory_pass_holder(&connection->pass);
   return directory_pass_check(&door->passes, &connection->pass, clock_unix_time()) &&
-         directory_budget_take(door->passing, &holder, PRICE_CONNECTION, clock_now_ns()) &&
+         link_budget_take(door->passing, &holder, PRICE_CONNECTION, clock_now_ns()) &&
          join(connection, DOOR_PASSING, &holder);
 }
 
@@ -133,7 +133,7 @@ directory_door_identify(DoorConnection *connection)
   if (connection->crowd != DOOR_PASSING)
     return TRUE;
   const IdentityPublic *peer = link_peer(connection->link);
-  LinkCallerSource holder = directory_key_holder(peer);
+  LinkCallerSource holder = link_caller_source_of_key(peer);
   return (directory_pass_is_of(&connection->pass, peer) && join(connection, DOOR_MEMBER, &holder)) ||
          join_strangers(connection);
 }
@@ -141,7 +141,7 @@ directory_door_identify(DoorConnection *connection)
 void
 directory_door_admit(DoorConnection *connection)
 {
-  LinkCallerSource holder = directory_key_holder(link_peer(connection->link));
+  LinkCallerSource holder = link_caller_source_of_key(link_peer(connection->link));
   if (connection->crowd != DOOR_MEMBER)
     join(connection, DOOR_MEMBER, &holder);
 }
@@ -153,10 +153,10 @@ directory_door_pay(DoorConnection *connection, guint price)
   if (!connection->paid)
     price -= MIN(price, PRICE_CONNECTION);
   connection->paid = TRUE;
-  return directory_budget_take(connection->crowd == DOOR_MEMBER ? door->members : door->sources,
-                               connection->crowd == DOOR_MEMBER ? &connection->visitor.holder
-                                                                : &connection->source,
-                               price, clock_now_ns());
+  return link_budget_take(connection->crowd == DOOR_MEMBER ? door->members : door->sources,
+                          connection->crowd == DOOR_MEMBER ? &connection->visitor.holder
+                                                           : &connection->source,
+                          price, clock_now_ns());
 }
 
 gboolean
@@ -178,7 +178,7 @@ directory_door_idle_ns(const DoorConnection *connection)
 guint
 directory_door_count(const DirectoryDoor *door, DoorCrowd crowd)
 {
-  return directory_crowd_count(door->crowds[crowd]);
+  return link_crowd_count(door->crowds[crowd]);
 }
 
 static gboolean
@@ -250,9 +250,9 @@ add_connection(DirectoryDoor *door, int fd, const struct sockaddr_storage *addre
 static DoorConnection *
 find_surplus(DirectoryDoor *door)
 {
-  DirectoryVisitor *surplus = NULL;
+  LinkVisitor *surplus = NULL;
   for (guint crowd = 0; crowd < DOOR_CROWDS && !surplus; crowd++)
-    surplus = directory_crowd_surplus(door->crowds[crowd]);
+    surplus = link_crowd_surplus(door->crowds[crowd]);
   return surplus ? surplus->owner : NULL;
 }
 
@@ -284,8 +284,8 @@ sweep(gpointer data)
   gint64 now = clock_now_ns();
   g_autoptr(GPtrArray) late = g_ptr_array_new();
   for (guint crowd = 0; crowd < DOOR_CROWDS; crowd++)
-    for (guint i = 0; i < directory_crowd_count(door->crowds[crowd]); i++) {
-      DoorConnection *connection = directory_crowd_nth(door->crowds[crowd], i)->owner;
+    for (guint i = 0; i < link_crowd_count(door->crowds[crowd]); i++) {
+      DoorConnection *connection = link_crowd_nth(door->crowds[crowd], i)->owner;
       if (now >= connection->deadline)
         g_ptr_array_add(late, connection);
     }
@@ -305,11 +305,11 @@ directory_door_new(const IdentityKey *key, guint rate, GMainContext *context, Do
   door->counters = counters;
   door->data = data;
   directory_passes_init(&door->passes, key);
-  door->sources = directory_budget_new(rate, rate * BURST_S);
-  door->passing = directory_budget_new(rate, rate * BURST_S);
-  door->members = directory_budget_new(rate, rate * BURST_S);
+  door->sources = link_budget_new(rate, rate * BURST_S);
+  door->passing = link_budget_new(rate, rate * BURST_S);
+  door->members = link_budget_new(rate, rate * BURST_S);
   for (guint i = 0; i < DOOR_CROWDS; i++)
-    door->crowds[i] = directory_crowd_new(crowds[i].most, rate > 0 ? crowds[i].most_each : crowds[i].most);
+    door->crowds[i] = link_crowd_new(crowds[i].most, rate > 0 ? crowds[i].most_each : crowds[i].most);
   door->by_id = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
   door->listeners = g_ptr_array_new();
   door->listening = g_array_new(FALSE, FALSE, sizeof(int));
@@ -332,14 +332,14 @@ directory_door_free(DirectoryDoor *door)
   g_source_destroy(door->sweep);
   g_source_unref(door->sweep);
   for (guint i = 0; i < DOOR_CROWDS; i++) {
-    while (directory_crowd_count(door->crowds[i]) > 0)
-      directory_door_drop(directory_crowd_nth(door->crowds[i], 0)->owner);
-    directory_crowd_free(door->crowds[i]);
+    while (link_crowd_count(door->crowds[i]) > 0)
+      directory_door_drop(link_crowd_nth(door->crowds[i], 0)->owner);
+    link_crowd_free(door->crowds[i]);
   }
   g_hash_table_unref(door->by_id);
-  directory_budget_free(door->sources);
-  directory_budget_free(door->passing);
-  directory_budget_free(door->members);
+  link_budget_free(door->sources);
+  link_budget_free(door->passing);
+  link_budget_free(door->members);
   g_free(door);
 }
 

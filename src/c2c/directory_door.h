@@ -6,10 +6,10 @@
  */
 #pragma once
 
-#include "c2c/directory_budget.h"
-#include "c2c/directory_crowd.h"
 #include "c2c/directory_pass.h"
 #include "c2c/directory_server.h"
+#include "link/budget.h"
+#include "link/crowd.h"
 
 typedef struct DirectoryDoor DirectoryDoor;
 
@@ -19,7 +19,7 @@ typedef struct {
   DirectoryDoor *door;
   guint64 id;
   DoorCrowd crowd;
-  DirectoryVisitor visitor; /* visitor.busy: a question is being answered */
+  LinkVisitor visitor; /* visitor.busy: a question is being answered */
   LinkCallerSource source;
   DirectoryPass pass; /* that it came with */
   int fd;             /* until there is a link */

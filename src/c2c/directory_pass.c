@@ -79,11 +79,3 @@ directory_pass_holder(const DirectoryPass *pass)
   memcpy(holder.bytes, pass->bytes, ID_LENGTH);
   return holder;
 }
-
-LinkCallerSource
-directory_key_holder(const IdentityPublic *peer)
-{
-  LinkCallerSource holder;
-  crypto_generichash(holder.bytes, sizeof holder.bytes, peer->bytes, sizeof peer->bytes, NULL, 0);
-  return holder;
-}

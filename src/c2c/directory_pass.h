@@ -35,6 +35,5 @@ gboolean directory_pass_is_of(const DirectoryPass *pass, const IdentityPublic *p
 
 gboolean directory_pass_is_none(const DirectoryPass *pass); /* all zero */
 
-/* Under what budgets and crowds count who came with the pass, and who proved the key. */
+/* Under what budgets and crowds count who came with the pass; who proved a key counts under that. */
 LinkCallerSource directory_pass_holder(const DirectoryPass *pass);
-LinkCallerSource directory_key_holder(const IdentityPublic *peer);

@@ -3,8 +3,8 @@
 
 #include "base/clock.h"
 #include "c2c/directory_call.h"
-#include "c2c/directory_crowd.h"
 #include "directory_rig.h"
+#include "link/crowd.h"
 
 static IdentityKey *own;
 
@@ -18,26 +18,26 @@ holder_of(guint number)
 
 /* As a directory does. */
 static void
-come(DirectoryCrowd *crowd, DirectoryVisitor *visitor, guint number)
+come(LinkCrowd *crowd, LinkVisitor *visitor, guint number)
 {
-  DirectoryVisitor *leaving;
+  LinkVisitor *leaving;
   LinkCallerSource holder = holder_of(number);
-  g_assert_true(directory_crowd_has_room(crowd, &holder, &leaving));
+  g_assert_true(link_crowd_has_room(crowd, &holder, &leaving));
   if (leaving) {
-    directory_crowd_remove(crowd, leaving);
+    link_crowd_remove(crowd, leaving);
     leaving->owner = NULL;
   }
-  *visitor = (DirectoryVisitor){.owner = visitor, .holder = holder};
-  directory_crowd_add(crowd, visitor);
+  *visitor = (LinkVisitor){.owner = visitor, .holder = holder};
+  link_crowd_add(crowd, visitor);
 }
 
 static void
 test_crowd(void)
 {
   enum { MOST = 64, EACH = 40, OTHERS = 30, FLOOD = 1000 };
-  g_autoptr(DirectoryCrowd) crowd = directory_crowd_new(MOST, EACH);
-  g_autofree DirectoryVisitor *others = g_new0(DirectoryVisitor, OTHERS);
-  g_autofree DirectoryVisitor *flood = g_new0(DirectoryVisitor, FLOOD);
+  g_autoptr(LinkCrowd) crowd = link_crowd_new(MOST, EACH);
+  g_autofree LinkVisitor *others = g_new0(LinkVisitor, OTHERS);
+  g_autofree LinkVisitor *flood = g_new0(LinkVisitor, FLOOD);
   for (guint i = 0; i < OTHERS; i++)
     come(crowd, &others[i], i + 1);
   for (guint i = 0; i < FLOOD; i++)
@@ -47,17 +47,17 @@ test_crowd(void)
     left += others[i].owner != NULL;
   g_assert_cmpuint(left, >=, OTHERS - 1); /* the flood displaces itself, all but surely */
   g_assert_nonnull(flood[FLOOD - 1].owner);
-  g_assert_cmpuint(directory_crowd_count(crowd), ==, MOST);
-  for (guint i = 0; i < directory_crowd_count(crowd); i++)
-    directory_crowd_nth(crowd, i)->busy = TRUE;
-  DirectoryVisitor *leaving;
+  g_assert_cmpuint(link_crowd_count(crowd), ==, MOST);
+  for (guint i = 0; i < link_crowd_count(crowd); i++)
+    link_crowd_nth(crowd, i)->busy = TRUE;
+  LinkVisitor *leaving;
   LinkCallerSource one = holder_of(77);
-  g_assert_false(directory_crowd_has_room(crowd, &one, &leaving));
-  while (directory_crowd_count(crowd) > 0)
-    directory_crowd_remove(crowd, directory_crowd_nth(crowd, directory_crowd_count(crowd) / 2));
-  g_assert_true(directory_crowd_has_room(crowd, &one, &leaving));
+  g_assert_false(link_crowd_has_room(crowd, &one, &leaving));
+  while (link_crowd_count(crowd) > 0)
+    link_crowd_remove(crowd, link_crowd_nth(crowd, link_crowd_count(crowd) / 2));
+  g_assert_true(link_crowd_has_room(crowd, &one, &leaving));
   g_assert_null(leaving);
-  g_assert_null(directory_crowd_surplus(crowd));
+  g_assert_null(link_crowd_surplus(crowd));
 }
 
 static void

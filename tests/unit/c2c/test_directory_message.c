@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "c2c/directory_budget.h"
 #include "c2c/directory_head.h"
+#include "link/budget.h"
 
 static DirectoryQuestion *
 through(const DirectoryQuestion *question, GError **error)
@@ -206,28 +206,28 @@ test_found(void)
 static void
 test_budget(void)
 {
-  g_autoptr(DirectoryBudget) budget = directory_budget_new(10, 50);
+  g_autoptr(LinkBudget) budget = link_budget_new(10, 50);
   LinkCallerSource one = {{1}}, two = {{2}};
   gint64 now = 1000 * SECOND;
   guint granted = 0;
-  while (directory_budget_take(budget, &one, 1, now))
+  while (link_budget_take(budget, &one, 1, now))
     granted++;
   g_assert_cmpuint(granted, ==, 50);
-  g_assert_true(directory_budget_take(budget, &two, 50, now));
+  g_assert_true(link_budget_take(budget, &two, 50, now));
   /* With time it comes back, and never more than there is room for. */
-  g_assert_true(directory_budget_take(budget, &one, 10, now + SECOND));
-  g_assert_false(directory_budget_take(budget, &one, 1, now + SECOND));
-  g_assert_false(directory_budget_take(budget, &one, 51, now + 1000 * SECOND));
-  g_assert_true(directory_budget_take(budget, &one, 50, now + 1000 * SECOND));
+  g_assert_true(link_budget_take(budget, &one, 10, now + SECOND));
+  g_assert_false(link_budget_take(budget, &one, 1, now + SECOND));
+  g_assert_false(link_budget_take(budget, &one, 51, now + 1000 * SECOND));
+  g_assert_true(link_budget_take(budget, &one, 50, now + 1000 * SECOND));
   /* Strangers without number cost no memory for ever. */
   for (guint i = 0; i < 300000; i++) {
     LinkCallerSource stranger = {{3}};
     memcpy(stranger.bytes + 4, &i, sizeof i);
-    directory_budget_take(budget, &stranger, 1, now + 2000 * SECOND + i * (SECOND / 1000));
+    link_budget_take(budget, &stranger, 1, now + 2000 * SECOND + i * (SECOND / 1000));
   }
-  g_assert_cmpuint(directory_budget_sources(budget), <=, 65536);
-  g_autoptr(DirectoryBudget) any = directory_budget_new(0, 0);
-  g_assert_true(directory_budget_take(any, &one, 1000000, now));
+  g_assert_cmpuint(link_budget_sources(budget), <=, 65536);
+  g_autoptr(LinkBudget) any = link_budget_new(0, 0);
+  g_assert_true(link_budget_take(any, &one, 1000000, now));
 }
 
 int

@@ -5,7 +5,7 @@
 
 #include "link/callers.h"
 
-typedef struct DirectoryCrowd DirectoryCrowd;
+typedef struct LinkCrowd LinkCrowd;
 
 /* Within whatever it stands for. */
 typedef struct {
@@ -14,23 +14,22 @@ typedef struct {
   LinkCallerSource holder;
   guint index; /* the crowd's business, like `link` */
   GList link;
-} DirectoryVisitor;
+} LinkVisitor;
 
-DirectoryCrowd *directory_crowd_new(guint most, guint most_each);
-void directory_crowd_free(DirectoryCrowd *crowd); /* visitors stay as they are */
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(DirectoryCrowd, directory_crowd_free)
+LinkCrowd *link_crowd_new(guint most, guint most_each);
+void link_crowd_free(LinkCrowd *crowd); /* visitors stay as they are */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LinkCrowd, link_crowd_free)
 
 /* Whether another of `holder` may come, once *leaving (NULL: nobody), if there is one, has been removed. */
-gboolean directory_crowd_has_room(DirectoryCrowd *crowd, const LinkCallerSource *holder,
-                                  DirectoryVisitor **leaving);
+gboolean link_crowd_has_room(LinkCrowd *crowd, const LinkCallerSource *holder, LinkVisitor **leaving);
 
 /* Takes a visitor as the newest of visitor->holder, whatever the limits; and lets it go. */
-void directory_crowd_add(DirectoryCrowd *crowd, DirectoryVisitor *visitor);
-void directory_crowd_remove(DirectoryCrowd *crowd, DirectoryVisitor *visitor);
+void link_crowd_add(LinkCrowd *crowd, LinkVisitor *visitor);
+void link_crowd_remove(LinkCrowd *crowd, LinkVisitor *visitor);
 
 /* Who should go first, or NULL: of a few that are picked at random, the oldest of the holder who has most.
  * Who has a large share is picked soon. */
-DirectoryVisitor *directory_crowd_surplus(DirectoryCrowd *crowd);
+LinkVisitor *link_crowd_surplus(LinkCrowd *crowd);
 
-guint directory_crowd_count(const DirectoryCrowd *crowd);
-DirectoryVisitor *directory_crowd_nth(const DirectoryCrowd *crowd, guint n); /* in no order */
+guint link_crowd_count(const LinkCrowd *crowd);
+LinkVisitor *link_crowd_nth(const LinkCrowd *crowd, guint n); /* in no order */

@@ -1,6 +1,6 @@
-#include "c2c/directory_budget.h"
+#include "link/budget.h"
 
-#include "c2c/directory_source.h"
+#include "link/caller_hash.h"
 
 #define SOURCES_MAX 65536 /* beyond that strangers share what one would have */
 #define SECOND      G_GINT64_CONSTANT(1000000000)
@@ -10,25 +10,25 @@ typedef struct {
   gint64 full_at; /* CLOCK_MONOTONIC ns: when the bucket will be full again */
 } Bucket;
 
-struct DirectoryBudget {
+struct LinkBudget {
   guint rate, burst;
   GHashTable *buckets; /* of Bucket, by their source */
   Bucket strangers;
   guint swept_at; /* number of buckets after the last sweep */
 };
 
-DirectoryBudget *
-directory_budget_new(guint rate, guint burst)
+LinkBudget *
+link_budget_new(guint rate, guint burst)
 {
-  DirectoryBudget *budget = g_new0(DirectoryBudget, 1);
+  LinkBudget *budget = g_new0(LinkBudget, 1);
   budget->rate = rate;
   budget->burst = burst;
-  budget->buckets = g_hash_table_new_full(directory_source_hash, directory_source_equal, NULL, g_free);
+  budget->buckets = g_hash_table_new_full(link_caller_source_hash, link_caller_source_is_same, NULL, g_free);
   return budget;
 }
 
 void
-directory_budget_free(DirectoryBudget *budget)
+link_budget_free(LinkBudget *budget)
 {
   if (!budget)
     return;
@@ -44,7 +44,7 @@ is_full(gpointer key, gpointer value, gpointer now)
 
 /* Looks at all only when there are twice as many as the last time: a constant price for each. */
 static Bucket *
-find_bucket(DirectoryBudget *budget, const LinkCallerSource *source, gint64 now)
+find_bucket(LinkBudget *budget, const LinkCallerSource *source, gint64 now)
 {
   Bucket *bucket = g_hash_table_lookup(budget->buckets, source);
   if (bucket)
@@ -63,7 +63,7 @@ find_bucket(DirectoryBudget *budget, const LinkCallerSource *source, gint64 now)
 }
 
 gboolean
-directory_budget_take(DirectoryBudget *budget, const LinkCallerSource *source, guint price, gint64 now)
+link_budget_take(LinkBudget *budget, const LinkCallerSource *source, guint price, gint64 now)
 {
   if (budget->rate == 0)
     return TRUE;
@@ -77,7 +77,7 @@ directory_budget_take(DirectoryBudget *budget, const LinkCallerSource *source, g
 }
 
 guint
-directory_budget_sources(const DirectoryBudget *budget)
+link_budget_sources(const LinkBudget *budget)
 {
   return g_hash_table_size(budget->buckets);
 }

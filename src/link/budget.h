@@ -4,16 +4,15 @@
 
 #include "link/callers.h"
 
-typedef struct DirectoryBudget DirectoryBudget;
+typedef struct LinkBudget LinkBudget;
 
 /* `rate` tokens a second, `burst` at once; rate 0: no limit. */
-DirectoryBudget *directory_budget_new(guint rate, guint burst);
-void directory_budget_free(DirectoryBudget *budget);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(DirectoryBudget, directory_budget_free)
+LinkBudget *link_budget_new(guint rate, guint burst);
+void link_budget_free(LinkBudget *budget);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LinkBudget, link_budget_free)
 
 /* Takes `price` tokens at the time `now` (CLOCK_MONOTONIC ns). FALSE where they are not there: none are. */
-gboolean directory_budget_take(DirectoryBudget *budget, const LinkCallerSource *source, guint price,
-                               gint64 now);
+gboolean link_budget_take(LinkBudget *budget, const LinkCallerSource *source, guint price, gint64 now);
 
 /* How many sources are remembered. */
-guint directory_budget_sources(const DirectoryBudget *budget);
+guint link_budget_sources(const LinkBudget *budget);

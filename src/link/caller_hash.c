@@ -1,10 +1,10 @@
-#include "c2c/directory_source.h"
+#include "link/caller_hash.h"
 
 #include <sodium.h>
 #include <string.h>
 
 guint
-directory_source_hash(gconstpointer source)
+link_caller_source_hash(gconstpointer source)
 {
   static guint8 key[crypto_shorthash_KEYBYTES];
   static gsize ready;
@@ -20,7 +20,15 @@ directory_source_hash(gconstpointer source)
 }
 
 gboolean
-directory_source_equal(gconstpointer a, gconstpointer b)
+link_caller_source_is_same(gconstpointer a, gconstpointer b)
 {
   return link_caller_source_equal(a, b);
+}
+
+LinkCallerSource
+link_caller_source_of_key(const IdentityPublic *key)
+{
+  LinkCallerSource source;
+  crypto_generichash(source.bytes, sizeof source.bytes, key->bytes, sizeof key->bytes, NULL, 0);
+  return source;
 }
