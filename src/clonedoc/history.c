@@ -242,7 +242,7 @@ change(DocHistory *history, const DocEnvelope *envelope)
 
 /* A first entry says who the members are, its author an owner among them. */
 static DocFault
-look_at_first(const DocHistory *history, const DocEnvelope *envelope)
+look_at_first(const DocHistory *history, const DocEnvelope *envelope, gboolean verified)
 {
   DocName name;
   doc_envelope_name(envelope, &name);
@@ -254,7 +254,7 @@ look_at_first(const DocHistory *history, const DocEnvelope *envelope)
   for (guint i = 0; i < envelope->changes->len; i++) {
     const DocMember *member = &g_array_index(envelope->changes, DocMember, i);
     if (member->role == DOC_OWNER && identity_public_equal(&member->key, &envelope->author))
-      return doc_envelope_is_signed(envelope, NULL) ? DOC_FAULT_NONE : DOC_FAULT_FORGED;
+      return verified || doc_envelope_is_signed(envelope, NULL) ? DOC_FAULT_NONE : DOC_FAULT_FORGED;
   }
   return DOC_FAULT_DAMAGED;
 }
@@ -278,18 +278,18 @@ judge(const DocHistory *history, const DocEnvelope *envelope, const Author *auth
 }
 
 static DocFault
-look(const DocHistory *history, const DocEnvelope *envelope, DocVerdict *verdict)
+look(const DocHistory *history, const DocEnvelope *envelope, gboolean verified, DocVerdict *verdict)
 {
   *verdict = DOC_GOOD;
   if (doc_history_number(history) == 0)
-    return look_at_first(history, envelope);
+    return look_at_first(history, envelope, verified);
   /* Of somebody who never was a member nothing can be told, not even who said it. */
   const Author *author = find(history, &envelope->author);
   if (!author) {
     *verdict = DOC_VOID_STRANGER;
     return DOC_FAULT_NONE;
   }
-  if (!doc_envelope_is_signed(envelope, &history->document))
+  if (!verified && !doc_envelope_is_signed(envelope, &history->document))
     return DOC_FAULT_FORGED;
   if (envelope->base == 0 || envelope->base > doc_history_number(history) ||
       !doc_chain_equal(&envelope->chain, doc_history_chain(history, envelope->base)))
@@ -306,7 +306,7 @@ gboolean
 doc_history_would_take(const DocHistory *history, const DocEnvelope *envelope, DocVerdict *verdict,
                        DocFault *fault)
 {
-  *fault = history->fault != DOC_FAULT_NONE ? history->fault : look(history, envelope, verdict);
+  *fault = history->fault != DOC_FAULT_NONE ? history->fault : look(history, envelope, FALSE, verdict);
   return *fault == DOC_FAULT_NONE;
 }
 
@@ -319,16 +319,16 @@ stop(DocHistory *history, DocFault fault, guint64 number, GError **error)
                           doc_fault_name(fault), number);
 }
 
-gboolean
-doc_history_take(DocHistory *history, guint64 number, const DocEnvelope *envelope, DocVerdict *verdict,
-                 GError **error)
+static gboolean
+take(DocHistory *history, guint64 number, const DocEnvelope *envelope, gboolean verified, DocVerdict *verdict,
+     GError **error)
 {
   guint64 next = doc_history_number(history) + 1;
   DocFault fault = history->fault;
   if (fault == DOC_FAULT_NONE)
     fault = number > next   ? DOC_FAULT_GAP
             : number < next ? DOC_FAULT_REPLAYED
-                            : look(history, envelope, verdict);
+                            : look(history, envelope, verified, verdict);
   if (fault != DOC_FAULT_NONE)
     return stop(history, fault, number, error);
   if (*verdict == DOC_GOOD && envelope->kind == DOC_MEMBERS) {
@@ -342,6 +342,20 @@ doc_history_take(DocHistory *history, guint64 number, const DocEnvelope *envelop
   doc_envelope_chain(envelope, &chain);
   g_array_append_val(history->chains, chain);
   return TRUE;
+}
+
+gboolean
+doc_history_take(DocHistory *history, guint64 number, const DocEnvelope *envelope, DocVerdict *verdict,
+                 GError **error)
+{
+  return take(history, number, envelope, FALSE, verdict, error);
+}
+
+gboolean
+doc_history_take_again(DocHistory *history, guint64 number, const DocEnvelope *envelope, DocVerdict *verdict,
+                       GError **error)
+{
+  return take(history, number, envelope, TRUE, verdict, error);
 }
 
 /* ---- heads ---- */

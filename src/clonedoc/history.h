@@ -49,6 +49,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DocHistory, doc_history_free)
  * of it has been taken, and nothing ever will be again. */
 gboolean doc_history_take(DocHistory *history, guint64 number, const DocEnvelope *envelope,
                           DocVerdict *verdict, GError **error);
+/* The same for an entry whose signature was verified before, and that was kept where nobody else writes: who
+ * reads a year's entries again from the own disk waits seconds for verifying them, and none without. */
+gboolean doc_history_take_again(DocHistory *history, guint64 number, const DocEnvelope *envelope,
+                                DocVerdict *verdict, GError **error);
 /* What take() would say of an entry that came next, nothing changed: for a server, before it gives out a
  * number. */
 gboolean doc_history_would_take(const DocHistory *history, const DocEnvelope *envelope, DocVerdict *verdict,

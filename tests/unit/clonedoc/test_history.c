@@ -355,6 +355,23 @@ test_bits(void)
   }
 }
 
+/* What was verified once is as good without; all else is looked at all the same. */
+static void
+test_again(void)
+{
+  g_auto(World) world = world_new();
+  g_autoptr(DocEnvelope) edit = person_edit(world.bob, world.history, "seen before");
+  g_autoptr(DocHistory) other = doc_history_new(&world.document);
+  g_autoptr(GError) error = NULL;
+  DocVerdict verdict;
+  g_assert_cmpint(history_add(world.history, edit), ==, DOC_GOOD);
+  g_assert_true(doc_history_take_again(other, 1, world.first, &verdict, &error));
+  g_assert_true(doc_history_take_again(other, 2, edit, &verdict, &error));
+  g_assert_true(doc_chain_equal(doc_history_chain(other, 2), doc_history_chain(world.history, 2)));
+  g_assert_false(doc_history_take_again(other, 3, edit, &verdict, &error));
+  g_assert_cmpint(doc_history_fault(other), ==, DOC_FAULT_DUPLICATE);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -370,5 +387,6 @@ main(int argc, char **argv)
   g_test_add_func("/history/newcomer", test_newcomer);
   g_test_add_func("/history/heads", test_heads);
   g_test_add_func("/history/bits", test_bits);
+  g_test_add_func("/history/again", test_again);
   return g_test_run();
 }
