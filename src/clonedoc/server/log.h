@@ -42,8 +42,9 @@ void doc_log_free(DocLog *log);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DocLog, doc_log_free)
 
 /* Appends up to DOC_LOG_BATCH_MAX entries, of any documents; those of one document in the order of their
- * numbers. Each put has its own outcome, in an order of no promise among documents; one that is DONE is
- * durable. A number beyond the next is FAILED with MISMATCH: the log is shorter than the caller knows it.
+ * numbers. Each put has its own outcome; one that is DONE is durable. Behind a put that is not DONE none of
+ * the same document is: it was made on top of what is not there (TAKEN behind TAKEN, FAILED behind FAILED). A
+ * number beyond the next is FAILED with MISMATCH: the log is shorter than the caller knows it.
  * FALSE where any is FAILED, with an error that says why. */
 gboolean doc_log_append_all(DocLog *log, DocLogPut *puts, guint count, GError **error);
 

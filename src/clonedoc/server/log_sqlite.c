@@ -212,11 +212,23 @@ put_one(SqliteLog *log, DocLogPut *put, GError **error)
   return insert(log, put, id, error);
 }
 
+/* Whether an earlier put of the same document was too late. */
+static gboolean
+is_behind_taken(const DocLogPut *puts, guint which)
+{
+  for (guint i = which; i-- > 0;)
+    if (doc_name_equal(&puts[i].document, &puts[which].document))
+      return puts[i].outcome == DOC_LOG_TAKEN;
+  return FALSE;
+}
+
 static gboolean
 put_all(SqliteLog *log, DocLogPut *puts, guint count, GError **error)
 {
   for (guint i = 0; i < count; i++)
-    if (!put_one(log, &puts[i], error))
+    if (is_behind_taken(puts, i))
+      puts[i].outcome = DOC_LOG_TAKEN;
+    else if (!put_one(log, &puts[i], error))
       return FALSE;
   return TRUE;
 }

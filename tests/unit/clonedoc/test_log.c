@@ -140,8 +140,9 @@ test_batch(void)
   any_name(&names[1]);
   g_assert_cmpint(append(log, &names[0], 1, 0), ==, DOC_LOG_DONE);
   DocLogPut puts[] = {
-      {.document = names[0], .number = 1}, {.document = names[0], .number = 2},
-      {.document = names[1], .number = 1}, {.document = names[0], .number = 3},
+      {.document = names[0], .number = 2},
+      {.document = names[1], .number = 1},
+      {.document = names[0], .number = 3},
       {.document = names[1], .number = 2},
   };
   for (guint i = 0; i < G_N_ELEMENTS(puts); i++)
@@ -149,11 +150,39 @@ test_batch(void)
   g_assert_true(doc_log_append_all(log, puts, G_N_ELEMENTS(puts), &error));
   g_assert_no_error(error);
   for (guint i = 0; i < G_N_ELEMENTS(puts); i++) {
-    g_assert_cmpint(puts[i].outcome, ==, i == 0 ? DOC_LOG_TAKEN : DOC_LOG_DONE);
+    g_assert_cmpint(puts[i].outcome, ==, DOC_LOG_DONE);
     g_bytes_unref(puts[i].entry);
   }
   must_hold(log, &names[0], 3);
   must_hold(log, &names[1], 2);
+}
+
+/* What was made on top of an entry that came too late is too late itself, even where its number is free. */
+static void
+test_behind(void)
+{
+  g_autofree char *at = where("behind");
+  g_autoptr(DocLog) log = open_log(at);
+  g_autoptr(GError) error = NULL;
+  DocName name, other;
+  any_name(&name);
+  any_name(&other);
+  g_assert_cmpint(append(log, &name, 1, 0), ==, DOC_LOG_DONE);
+  DocLogPut puts[] = {
+      {.document = name, .number = 1},
+      {.document = other, .number = 1},
+      {.document = name, .number = 2},
+  };
+  for (guint i = 0; i < G_N_ELEMENTS(puts); i++)
+    puts[i].entry = entry_of((guint)puts[i].number, 0);
+  g_assert_true(doc_log_append_all(log, puts, G_N_ELEMENTS(puts), &error));
+  g_assert_no_error(error);
+  for (guint i = 0; i < G_N_ELEMENTS(puts); i++) {
+    g_assert_cmpint(puts[i].outcome, ==, i == 1 ? DOC_LOG_DONE : DOC_LOG_TAKEN);
+    g_bytes_unref(puts[i].entry);
+  }
+  must_hold(log, &name, 1);
+  must_hold(log, &other, 1);
 }
 
 static void
@@ -345,6 +374,7 @@ main(int argc, char **argv)
   g_test_add_func("/doc/log/nothing-there", test_nothing_there);
   g_test_add_func("/doc/log/numbers", test_numbers);
   g_test_add_func("/doc/log/batch", test_batch);
+  g_test_add_func("/doc/log/behind", test_behind);
   g_test_add_func("/doc/log/reading", test_reading);
   g_test_add_func("/doc/log/large", test_large);
   g_test_add_func("/doc/log/rivals", test_rivals);
