@@ -1,0 +1,168 @@
+/* What an ordering server hands out: entries from a number on, once or as they come, and heads. */
+#include "base/error.h"
+#include "clonedoc/server/server_private.h"
+
+#define UNWRITTEN_MAX (256u << 10) /* bytes: who takes less than comes gets it later, from the log */
+#define UNREAD_MAX    (8u << 20)
+
+/* From memory, where all of them are there. */
+static gboolean
+add_recent(DocAnswer *answer, const DocOpen *open, guint64 last)
+{
+  if (!doc_open_recent(open, answer->number) || last - answer->number >= DOC_ENTRIES_MAX)
+    return FALSE;
+  for (guint64 number = answer->number; number <= last; number++)
+    g_ptr_array_add(answer->entries, g_bytes_ref(doc_open_recent(open, number)));
+  return TRUE;
+}
+
+/* Entries from answer->number on, at most `count` (0: as many as fit). FALSE: they cannot be read. */
+static gboolean
+add_entries(DocServer *server, DocOpen *open, DocAnswer *answer, guint count)
+{
+  guint64 end = doc_history_number(open->history);
+  if (answer->number > end) {
+    answer->number = 0;
+    return TRUE;
+  }
+  guint64 last = count > 0 && count <= end - answer->number ? answer->number + count - 1 : end;
+  if (add_recent(answer, open, last))
+    return TRUE;
+  g_autoptr(GError) error = NULL;
+  guint most = (guint)MIN(last - answer->number + 1, DOC_ENTRIES_MAX);
+  g_autoptr(GPtrArray) entries =
+      doc_log_read(server->options.log, &open->name, answer->number, most, DOC_BULK, &error);
+  if (!entries || entries->len == 0) {
+    doc_server_complain(server, error ? error->message : "the log of documents has lost entries");
+    return FALSE;
+  }
+  g_ptr_array_unref(answer->entries);
+  answer->entries = g_steal_pointer(&entries);
+  return TRUE;
+}
+
+/* Whoever asks and does not read is not to make anything wait for it (link_send() would, at a larger limit).
+ */
+static gboolean
+may_take(const DocServer *server, const DocTask *task)
+{
+  const DocVisit *visit = doc_door_find(server->door, task->visit);
+  return visit && link_backlog(visit->link).kept <= UNREAD_MAX;
+}
+
+static void
+follow(DocServer *server, DocOpen *open, DocTask *task)
+{
+  DocVisit *visit = doc_door_find(server->door, task->visit);
+  if (visit && visit->follows->len >= server->options.follows_max) {
+    doc_server_answer_briefly(server, task, DOC_STATUS(FULL), "too many documents are followed");
+    return;
+  }
+  if (visit) {
+    DocFollow *made = g_new0(DocFollow, 1);
+    *made = (DocFollow){.visit = visit, .open = open, .id = task->call->id, .next = task->call->from};
+    g_ptr_array_add(visit->follows, made);
+    g_ptr_array_add(open->follows, made);
+    doc_server_answered(server, visit);
+    doc_server_tell_visit(server, visit);
+  }
+  doc_task_free(task);
+}
+
+void
+doc_server_tell(DocServer *server, DocOpen *open, DocTask *task)
+{
+  const DocCall *call = task->call;
+  if (doc_history_number(open->history) > 0 && call->what == DOC_WHAT(FOLLOW)) {
+    follow(server, open, task);
+    return;
+  }
+  DocAnswer *answer = doc_answer_new(call->id, DOC_STATUS(OK), NULL);
+  answer->head = g_bytes_ref(doc_server_head(server, open));
+  answer->number = call->what == DOC_WHAT(READ) ? call->from : 0;
+  if (doc_history_number(open->history) == 0) {
+    answer->status = DOC_STATUS(UNKNOWN);
+    answer->number = 0;
+  } else if (call->what == DOC_WHAT(READ) && !may_take(server, task)) {
+    answer->status = DOC_STATUS(BUSY);
+    answer->number = 0;
+  } else if (call->what == DOC_WHAT(READ) && !add_entries(server, open, answer, call->count)) {
+    answer->status = DOC_STATUS(FAILED);
+    answer->number = 0;
+  }
+  doc_server_answer(server, task, answer);
+}
+
+static void
+forget(DocServer *server, DocFollow *follow)
+{
+  g_ptr_array_remove_fast(follow->visit->follows, follow);
+  g_ptr_array_remove_fast(follow->open->follows, follow);
+  g_free(follow);
+}
+
+/* FALSE: it takes no more now. */
+static gboolean
+tell_some(DocServer *server, DocFollow *follow)
+{
+  LinkBacklog backlog = link_backlog(follow->visit->link);
+  if (backlog.unwritten > UNWRITTEN_MAX || backlog.kept > UNREAD_MAX)
+    return FALSE;
+  g_autoptr(DocAnswer) answer = doc_answer_new(follow->id, DOC_STATUS(OK), NULL);
+  answer->number = follow->next;
+  if (!add_entries(server, follow->open, answer, 0))
+    return FALSE;
+  follow->next += answer->entries->len;
+  follow->greeted = TRUE;
+  answer->head = g_bytes_ref(doc_server_head(server, follow->open));
+  if (server->options.hand_out)
+    server->options.hand_out(link_peer(follow->visit->link), &follow->open->name, answer,
+                             server->options.data);
+  g_autoptr(GBytes) bytes = doc_answer_encode(answer);
+  /* A link that is dead says so when it is worked on. */
+  return doc_message_send(follow->visit->link, bytes, NULL);
+}
+
+static void
+tell_follow(DocServer *server, DocFollow *follow)
+{
+  /* A log that has lost its end: who follows has to be told, not left waiting for numbers to come again. */
+  if (follow->greeted && follow->open->state == DOC_OPEN_READY &&
+      follow->next > doc_history_number(follow->open->history) + 1) {
+    follow->next = doc_history_number(follow->open->history) + 1;
+    follow->greeted = FALSE;
+  }
+  while (follow->open->state == DOC_OPEN_READY &&
+         (!follow->greeted || follow->next <= doc_history_number(follow->open->history)) &&
+         tell_some(server, follow))
+    ;
+}
+
+void
+doc_server_tell_follows(DocServer *server, DocOpen *open)
+{
+  for (guint i = 0; i < open->follows->len; i++)
+    tell_follow(server, open->follows->pdata[i]);
+}
+
+void
+doc_server_tell_visit(DocServer *server, DocVisit *visit)
+{
+  for (guint i = 0; i < visit->follows->len; i++)
+    tell_follow(server, visit->follows->pdata[i]);
+}
+
+void
+doc_server_end_follows(DocServer *server, DocVisit *visit)
+{
+  while (visit->follows && visit->follows->len > 0)
+    forget(server, visit->follows->pdata[0]);
+}
+
+void
+doc_server_end_follow(DocServer *server, DocVisit *visit, guint64 id)
+{
+  for (guint i = visit->follows->len; i-- > 0;)
+    if (((DocFollow *)visit->follows->pdata[i])->id == id)
+      forget(server, visit->follows->pdata[i]);
+}
