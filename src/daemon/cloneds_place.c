@@ -1,10 +1,10 @@
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "daemon/cloneds.h"
+#include "daemon/served.h"
 
 void
 cloneds_place_clear(ClonedsPlace *place)
@@ -16,16 +16,8 @@ cloneds_place_clear(ClonedsPlace *place)
 gboolean
 cloneds_place_complete(ClonedsPlace *place, GError **error)
 {
-  struct stat status;
-  if (!place->state)
-    place->state = geteuid() == 0 ? g_strdup("/var/lib/cloneds")
-                                  : g_build_filename(g_get_user_state_dir(), "cloneds", NULL);
-  if (g_mkdir_with_parents(place->state, 0700) < 0 || stat(place->state, &status) < 0)
-    return doppel_error_errno(error, "cannot use the state directory %s", place->state);
-  if (status.st_mode & 077)
-    return doppel_error_set(error, DOPPEL_ERROR_DENIED,
-                            "the state directory %s can be entered by others (mode %03o): chmod 700 it",
-                            place->state, (guint)status.st_mode & 0777);
+  if (!served_complete_state("cloneds", &place->state, error))
+    return FALSE;
   if (!place->store)
     place->store = g_strdup_printf("sqlite:%s/directory.db", place->state);
   return TRUE;

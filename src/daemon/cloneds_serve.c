@@ -1,20 +1,12 @@
 /* cloneds serve and key. */
-#include <errno.h>
-#include <fcntl.h>
-#include <glib-unix.h>
-#include <signal.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/file.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "base/io.h"
 #include "c2c/directory_peer_service.h"
 #include "c2c/directory_server.h"
 #include "daemon/cloneds.h"
-#include "daemon/listener.h"
+#include "daemon/served.h"
 
 #define DESCRIPTORS 12288 /* connections, and what the store needs */
 
@@ -32,25 +24,6 @@ options_clear(Options *options)
   g_strfreev(options->providers);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
-
-/* Two servers over one state would give out one number twice to peers. An etcd's are many, each with a state
- * directory of its own that has the same key. */
-static gboolean
-lock_state(const ClonedsPlace *place, int *fd, GError **error)
-{
-  g_autofree char *path = g_build_filename(place->state, "lock", NULL);
-  *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (*fd < 0)
-    return doppel_error_errno(error, "cannot open %s", path);
-  if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
-    return TRUE;
-  return errno == EWOULDBLOCK
-             ? doppel_error_set(error, DOPPEL_ERROR_DENIED,
-                                "another cloneds serves the directory in %s: end that one, or name another "
-                                "--state",
-                                place->state)
-             : doppel_error_errno(error, "cannot lock %s", path);
-}
 
 static gboolean
 read_providers(char **texts, GArray *providers, GError **error)
@@ -70,59 +43,10 @@ static gboolean
 open_listeners(DirectoryServer *server, char **addresses, GPtrArray *names, GError **error)
 {
   g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
-  gboolean good = TRUE;
-  if (!addresses)
-    good = daemon_listen("[::]:" DIRECTORY_PORT, fds, names, NULL) ||
-           daemon_listen("0.0.0.0:" DIRECTORY_PORT, fds, names, error);
-  for (char **address = addresses; good && address && *address; address++)
-    good = daemon_listen(*address, fds, names, error);
-  for (guint i = 0; i < fds->len; i++) {
-    int fd = g_array_index(fds, int, i);
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    directory_server_listen(server, fd);
-  }
+  gboolean good = served_listen(addresses, DIRECTORY_PORT, fds, names, error);
+  for (guint i = 0; i < fds->len; i++)
+    directory_server_listen(server, g_array_index(fds, int, i));
   return good;
-}
-
-/* For "cloneds key". */
-static gboolean
-note_listening(const ClonedsPlace *place, const GPtrArray *names, GError **error)
-{
-  g_autofree char *path = g_build_filename(place->state, "listening", NULL);
-  g_autoptr(GString) text = g_string_new(NULL);
-  for (guint i = 0; i < names->len; i++)
-    g_string_append_printf(text, "%s\n", (const char *)names->pdata[i]);
-  g_autoptr(GError) why = NULL;
-  return g_file_set_contents(path, text->str, (gssize)text->len, &why) ||
-         doppel_error_set(error, DOPPEL_ERROR_FAILED, "%s", why->message);
-}
-
-static gboolean
-stop(gpointer loop)
-{
-  g_main_loop_quit(loop);
-  return G_SOURCE_CONTINUE;
-}
-
-static void
-run_until_told(void)
-{
-  g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
-  guint term = g_unix_signal_add(SIGTERM, stop, loop);
-  guint interrupt = g_unix_signal_add(SIGINT, stop, loop);
-  g_main_loop_run(loop);
-  g_source_remove(term);
-  g_source_remove(interrupt);
-}
-
-static void
-allow_descriptors(void)
-{
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS)
-    return;
-  limit.rlim_cur = MIN(limit.rlim_max, DESCRIPTORS);
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static DirectoryPeerService *
@@ -148,12 +72,15 @@ serve(Options *options, GError **error)
   if (options->heal < 1 || options->heal > 86400)
     return doppel_error_set(error, DOPPEL_ERROR_USAGE, "--heal is a number of seconds from 1 to 86400");
   if (!read_providers(options->providers, providers, error) ||
-      !cloneds_place_complete(&options->place, error) || !lock_state(&options->place, &lock, error))
+      !cloneds_place_complete(&options->place, error) ||
+      /* Two over one state would give out one number twice to peers. An etcd's are many, each with a state
+       * directory of its own that has the same key. */
+      !served_lock("cloneds", options->place.state, "the directory", &lock, error))
     return FALSE;
   g_autoptr(IdentityKey) key = cloneds_place_key(&options->place, error);
   if (!key)
     return FALSE;
-  allow_descriptors();
+  served_allow_descriptors(DESCRIPTORS);
   g_autoptr(DirectoryPeerService) peers = new_peers(options, key, error);
   if (!peers)
     return FALSE;
@@ -163,14 +90,14 @@ serve(Options *options, GError **error)
   g_autoptr(DirectoryServer) server = directory_server_new(&how, NULL, error);
   g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
   if (!server || !open_listeners(server, options->listen, names, error) ||
-      !note_listening(&options->place, names, error))
+      !served_note_listening(options->place.state, names, error))
     return FALSE;
   g_ptr_array_add(names, NULL);
   g_autofree char *list = g_strjoinv(", ", (char **)names->pdata);
   g_autofree char *text = identity_public_to_text(identity_key_public(key));
   g_printerr("cloneds: listening on %s; the directory's key is %s\n", list, text);
   directory_peer_service_start(peers, server, NULL);
-  run_until_told();
+  served_run();
   directory_peer_service_stop(peers);
   DirectoryCounters counters = directory_server_counters(server);
   g_printerr("cloneds: ends after %" G_GUINT64_FORMAT " questions and %" G_GUINT64_FORMAT
@@ -217,35 +144,13 @@ cloneds_serve(int argc, char **argv)
   return serve(&options, &error) ? 0 : cloneds_fail("serve", error);
 }
 
-/* Where others reach what listens there; of every address, by this machine's name. */
-static char *
-reachable(const char *address)
-{
-  const char *port = strrchr(address, ':');
-  if (port && (g_str_has_prefix(address, "[::]:") || g_str_has_prefix(address, "0.0.0.0:")))
-    return g_strdup_printf("%s%s", g_get_host_name(), port);
-  return g_strdup(address);
-}
-
 static gboolean
 print_key(ClonedsPlace *place, const char *const *addresses, GError **error)
 {
   g_autoptr(IdentityKey) key = cloneds_place_complete(place, error) ? cloneds_place_key(place, error) : NULL;
   if (!key)
     return FALSE;
-  g_autofree char *text = identity_public_to_text(identity_key_public(key));
-  g_autofree char *path = g_build_filename(place->state, "listening", NULL);
-  g_autofree char *listening = NULL;
-  g_auto(GStrv) lines = NULL;
-  if (!addresses && g_file_get_contents(path, &listening, NULL, NULL))
-    lines = g_strsplit(g_strchomp(listening), "\n", -1);
-  const char *const usual[] = {"[::]:" DIRECTORY_PORT, NULL};
-  const char *const *all = addresses ? addresses : lines && lines[0] ? (const char *const *)lines : usual;
-  for (; *all; all++) {
-    g_autofree char *address = reachable(*all);
-    printf("%s=%s\n", address, text);
-  }
-  return fflush(stdout) == 0 || doppel_error_errno(error, "cannot write");
+  return served_print_key(place->state, key, addresses, DIRECTORY_PORT, error);
 }
 
 int
