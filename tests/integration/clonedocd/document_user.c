@@ -172,12 +172,17 @@ begin(User *user, const char *place, const char *name, const IdentityKey *key, G
   return catch_up(user, error);
 }
 
-/* One entry, until it is acknowledged and has come back. FAILED is tried again, with the same bytes. */
-static gboolean
-write_one(User *user, guint which, GError **error)
+static DocEnvelope *
+write_edit(User *user, guint which)
 {
   g_autofree char *words = g_strdup_printf("words number %u", which);
-  g_autoptr(DocEnvelope) edit = person_edit(user->self, user->history, words);
+  return person_edit(user->self, user->history, words);
+}
+
+/* One entry, until it is acknowledged and has come back. FAILED is tried again, with the same bytes. */
+static gboolean
+write_one(User *user, const DocEnvelope *edit, GError **error)
+{
   g_autoptr(GBytes) packed = doc_envelope_pack(edit);
   guint64 call = doc_client_append(user->client, &user->document, packed), number = 0;
   while (number == 0 || doc_history_number(user->history) < number) {
@@ -202,7 +207,7 @@ write_one(User *user, guint which, GError **error)
     }
   }
   return doc_history_sequence(user->history, &edit->author) >= edit->sequence ||
-         doppel_error_set(error, DOPPEL_ERROR_MISMATCH, "what was acknowledged is not there");
+         doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "what was acknowledged is not there");
 }
 
 static int
@@ -215,8 +220,10 @@ write_all(int argc, char **argv)
   gboolean good = begin(&user, argv[2], argv[3], self->key, &error);
   if (good)
     self->sequence = doc_history_sequence(user.history, identity_key_public(self->key));
-  for (guint i = 0; good && i < count; i++)
-    good = write_one(&user, i, &error);
+  for (guint i = 0; good && i < count; i++) {
+    g_autoptr(DocEnvelope) edit = write_edit(&user, i);
+    good = write_one(&user, edit, &error);
+  }
   if (!good)
     return fail(&user, error);
   gsize length;
@@ -237,6 +244,35 @@ read_all(int argc, char **argv)
   const void *bytes = g_bytes_get_data(user.signed_head, &length);
   print_hex("head ", bytes, length);
   return 0;
+}
+
+static int
+watch(int argc, char **argv)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(Person) self = person_new(251);
+  User user = {.prints = TRUE};
+  gboolean good = begin(&user, argv[2], argv[3], self->key, &error);
+  while (good) {
+    fflush(stdout);
+    g_autoptr(DocClientEvent) event = doc_client_await(user.client, PATIENCE_MS, &error);
+    good = event && take_follow(&user, event, &error);
+  }
+  return fail(&user, error);
+}
+
+static int
+invite(int argc, char **argv)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(Person) self = person_new(200);
+  g_autoptr(Person) other = person_new((guint8)atoi(argv[4]));
+  User user = {.self = self};
+  if (!begin(&user, argv[2], argv[3], self->key, &error))
+    return fail(&user, error);
+  self->sequence = doc_history_sequence(user.history, identity_key_public(self->key));
+  g_autoptr(DocEnvelope) change = person_change(self, user.history, other, DOC_WRITER, 1);
+  return write_one(&user, change, &error) ? 0 : fail(&user, error);
 }
 
 static int
@@ -335,8 +371,9 @@ main(int argc, char **argv)
     const char *name;
     int (*function)(int argc, char **argv);
     int words;
-  } verbs[] = {{"make", make, 4},       {"write", write_all, 6},   {"read", read_all, 4},
-               {"strange", strange, 4}, {"nonsense", nonsense, 5}, {"compare", compare, 5}};
+  } verbs[] = {{"make", make, 4},         {"write", write_all, 6}, {"read", read_all, 4},
+               {"watch", watch, 4},       {"invite", invite, 5},   {"strange", strange, 4},
+               {"nonsense", nonsense, 5}, {"compare", compare, 5}};
   for (guint i = 0; argc > 1 && i < G_N_ELEMENTS(verbs); i++)
     if (strcmp(argv[1], verbs[i].name) == 0 && argc == verbs[i].words)
       return verbs[i].function(argc, argv);
