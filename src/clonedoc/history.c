@@ -1,24 +1,9 @@
-#include "clonedoc/history.h"
-
 #include <string.h>
 
 #include "base/error.h"
+#include "clonedoc/history_struct.h"
 
-/* Somebody who is a member or was one; a key that was removed never comes back. */
-typedef struct {
-  DocMember member;
-  guint64 sequence; /* of the last entry */
-} Author;
-
-struct DocHistory {
-  DocName document;
-  GArray *chains;      /* of DocChain, by number; the first is before any entry */
-  GHashTable *authors; /* key → Author */
-  guint epoch;
-  guint64 members_at;    /* the number of the last change of members */
-  guint64 signed_number; /* of the last head that the server has signed */
-  DocFault fault;
-};
+typedef DocAuthor Author;
 
 static const char *const fault_names[DOC_FAULTS] = {
     "none", "damaged entry",   "another document", "entries left out", "entry replayed", "forged entry",
@@ -26,7 +11,8 @@ static const char *const fault_names[DOC_FAULTS] = {
 };
 
 static const char *const verdict_names[] = {
-    "good", "not a member", "removed", "not allowed", "old key", "other members", "impossible change",
+    "good",    "not a member",  "removed",           "not allowed",
+    "old key", "other members", "impossible change", "too old",
 };
 
 const char *
@@ -58,11 +44,10 @@ key_equal(gconstpointer a, gconstpointer b)
 DocHistory *
 doc_history_new(const DocName *document)
 {
-  static const DocChain none;
   DocHistory *history = g_new0(DocHistory, 1);
   history->document = *document;
-  history->chains = g_array_new(FALSE, FALSE, sizeof(DocChain));
-  g_array_append_val(history->chains, none);
+  history->places = g_array_new(FALSE, TRUE, sizeof(DocPlace));
+  g_array_set_size(history->places, 1);
   history->authors = g_hash_table_new_full(key_hash, key_equal, NULL, g_free);
   return history;
 }
@@ -72,7 +57,7 @@ doc_history_free(DocHistory *history)
 {
   if (!history)
     return;
-  g_array_unref(history->chains);
+  g_array_unref(history->places);
   g_hash_table_unref(history->authors);
   g_free(history);
 }
@@ -92,7 +77,19 @@ doc_history_document(const DocHistory *history)
 guint64
 doc_history_number(const DocHistory *history)
 {
-  return history->chains->len - 1;
+  return history->first + history->places->len - 1;
+}
+
+guint64
+doc_history_first(const DocHistory *history)
+{
+  return history->first;
+}
+
+guint64
+doc_history_members_at(const DocHistory *history)
+{
+  return history->members_at;
 }
 
 guint
@@ -101,10 +98,16 @@ doc_history_epoch(const DocHistory *history)
   return history->epoch;
 }
 
+const DocPlace *
+doc_history_place(const DocHistory *history, guint64 number)
+{
+  return &g_array_index(history->places, DocPlace, number - history->first);
+}
+
 const DocChain *
 doc_history_chain(const DocHistory *history, guint64 number)
 {
-  return &g_array_index(history->chains, DocChain, number);
+  return &doc_history_place(history, number)->chain;
 }
 
 static const Author *
@@ -125,6 +128,13 @@ doc_history_role(const DocHistory *history, const IdentityPublic *key)
 {
   const Author *author = find(history, key);
   return author ? author->member.role : DOC_NONE;
+}
+
+gboolean
+doc_history_is_removed(const DocHistory *history, const IdentityPublic *key)
+{
+  const Author *author = find(history, key);
+  return author && author->member.role == DOC_NONE;
 }
 
 static int
@@ -222,17 +232,23 @@ change_fits(const DocHistory *history, const DocEnvelope *envelope)
          keys_fit(history, &outcome, envelope);
 }
 
+DocAuthor *
+doc_history_add_author(DocHistory *history, const DocMember *member)
+{
+  Author *author = g_new0(Author, 1);
+  author->member = *member;
+  g_hash_table_insert(history->authors, &author->member.key, author);
+  return author;
+}
+
 static void
 change(DocHistory *history, const DocEnvelope *envelope)
 {
   for (guint i = 0; i < envelope->changes->len; i++) {
     const DocMember *member = &g_array_index(envelope->changes, DocMember, i);
     Author *author = g_hash_table_lookup(history->authors, &member->key);
-    if (!author) {
-      author = g_new0(Author, 1);
-      author->member = *member;
-      g_hash_table_insert(history->authors, &author->member.key, author);
-    }
+    if (!author)
+      author = doc_history_add_author(history, member);
     author->member.role = member->role;
   }
   history->epoch = envelope->epoch;
@@ -268,13 +284,26 @@ judge(const DocHistory *history, const DocEnvelope *envelope, const Author *auth
   if (envelope->kind != DOC_MEMBERS) {
     if (role < DOC_WRITER)
       return DOC_VOID_ROLE;
-    return envelope->epoch == history->epoch ? DOC_GOOD : DOC_VOID_KEY;
+    if (envelope->epoch != history->epoch)
+      return DOC_VOID_KEY;
+    /* A checkpoint says who the members are, too. */
+    gboolean others = envelope->kind == DOC_CHECKPOINT && envelope->base < history->members_at;
+    return others ? DOC_VOID_MEMBERS : DOC_GOOD;
   }
   if (role != DOC_OWNER)
     return DOC_VOID_ROLE;
   if (envelope->base < history->members_at)
     return DOC_VOID_MEMBERS;
   return change_fits(history, envelope) ? DOC_GOOD : DOC_VOID_CHANGE;
+}
+
+static gboolean
+is_old(const DocHistory *history, guint64 base)
+{
+  guint64 last = doc_history_number(history);
+  return last - base > DOC_BEHIND_MAX ||
+         doc_history_place(history, last)->weight - doc_history_place(history, base)->weight >
+             DOC_BEHIND_BYTES;
 }
 
 static DocFault
@@ -291,14 +320,19 @@ look(const DocHistory *history, const DocEnvelope *envelope, gboolean verified, 
   }
   if (!verified && !doc_envelope_is_signed(envelope, &history->document))
     return DOC_FAULT_FORGED;
-  if (envelope->base == 0 || envelope->base > doc_history_number(history) ||
-      !doc_chain_equal(&envelope->chain, doc_history_chain(history, envelope->base)))
+  if (envelope->base == 0 || envelope->base > doc_history_number(history))
+    return DOC_FAULT_FORK;
+  /* What it was made on may not be known any more to who began at a checkpoint, and counts for nobody. */
+  gboolean old = is_old(history, envelope->base);
+  if (!old && !doc_chain_equal(&envelope->chain, doc_history_chain(history, envelope->base)))
     return DOC_FAULT_FORK;
   if (envelope->sequence <= author->sequence)
     return DOC_FAULT_DUPLICATE;
   if (envelope->sequence > author->sequence + 1)
     return DOC_FAULT_DROPPED;
   *verdict = judge(history, envelope, author);
+  if (old && *verdict == DOC_GOOD)
+    *verdict = DOC_VOID_OLD;
   return DOC_FAULT_NONE;
 }
 
@@ -310,8 +344,8 @@ doc_history_would_take(const DocHistory *history, const DocEnvelope *envelope, D
   return *fault == DOC_FAULT_NONE;
 }
 
-static gboolean
-stop(DocHistory *history, DocFault fault, guint64 number, GError **error)
+gboolean
+doc_history_stop(DocHistory *history, DocFault fault, guint64 number, GError **error)
 {
   history->fault = fault;
   return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
@@ -330,7 +364,7 @@ take(DocHistory *history, guint64 number, const DocEnvelope *envelope, gboolean 
             : number < next ? DOC_FAULT_REPLAYED
                             : look(history, envelope, verified, verdict);
   if (fault != DOC_FAULT_NONE)
-    return stop(history, fault, number, error);
+    return doc_history_stop(history, fault, number, error);
   if (*verdict == DOC_GOOD && envelope->kind == DOC_MEMBERS) {
     change(history, envelope);
     history->members_at = number;
@@ -338,9 +372,12 @@ take(DocHistory *history, guint64 number, const DocEnvelope *envelope, gboolean 
   Author *author = g_hash_table_lookup(history->authors, &envelope->author);
   if (author)
     author->sequence = envelope->sequence;
-  DocChain chain = *doc_history_chain(history, number - 1);
-  doc_envelope_chain(envelope, &chain);
-  g_array_append_val(history->chains, chain);
+  DocPlace place = *doc_history_place(history, number - 1);
+  doc_envelope_chain(envelope, &place.chain);
+  place.author = author;
+  if (*verdict == DOC_GOOD && envelope->kind == DOC_EDIT)
+    place.weight += g_bytes_get_size(envelope->sealed);
+  g_array_append_val(history->places, place);
   return TRUE;
 }
 
@@ -367,12 +404,13 @@ doc_history_check_head(DocHistory *history, const DocHead *head, GError **error)
   if (fault == DOC_FAULT_NONE && !doc_name_equal(&head->document, &history->document))
     fault = DOC_FAULT_OTHER;
   if (fault == DOC_FAULT_NONE && head->number <= doc_history_number(history) &&
+      head->number >= history->first &&
       !doc_chain_equal(&head->chain, doc_history_chain(history, head->number)))
     fault = DOC_FAULT_TWO_HEADS;
   if (fault == DOC_FAULT_NONE && head->number < history->signed_number)
     fault = DOC_FAULT_ROLLBACK;
   if (fault != DOC_FAULT_NONE)
-    return stop(history, fault, head->number, error);
+    return doc_history_stop(history, fault, head->number, error);
   history->signed_number = head->number;
   return TRUE;
 }

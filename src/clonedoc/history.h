@@ -9,6 +9,11 @@
 
 #include "clonedoc/envelope.h"
 
+/* How many entries may come between an entry and its base, and how many bytes of edits (sealed) in them: what
+ * is further behind is void, so that nobody has to keep more than so many operations to transform it. */
+#define DOC_BEHIND_MAX   1024u
+#define DOC_BEHIND_BYTES (4u << 20)
+
 typedef enum {
   DOC_FAULT_NONE = 0,
   DOC_FAULT_DAMAGED,   /* no entry, or a first one that begins no document */
@@ -35,6 +40,7 @@ typedef enum {
   DOC_VOID_KEY,      /* sealed with another key than that of its place: somebody was removed meanwhile, say */
   DOC_VOID_MEMBERS,  /* made for other members than there are at its place */
   DOC_VOID_CHANGE,   /* a change of members that cannot be */
+  DOC_VOID_OLD,      /* its base is further behind than DOC_BEHIND_MAX or DOC_BEHIND_BYTES say */
 } DocVerdict;
 
 const char *doc_verdict_name(DocVerdict verdict);
@@ -58,18 +64,37 @@ gboolean doc_history_take_again(DocHistory *history, guint64 number, const DocEn
 gboolean doc_history_would_take(const DocHistory *history, const DocEnvelope *envelope, DocVerdict *verdict,
                                 DocFault *fault);
 DocFault doc_history_fault(const DocHistory *history);
+/* Takes nothing any more, for a fault that was seen elsewhere; always FALSE, with HOSTILE. */
+gboolean doc_history_stop(DocHistory *history, DocFault fault, guint64 number, GError **error);
 
 const DocName *doc_history_document(const DocHistory *history);
 guint64 doc_history_number(const DocHistory *history); /* of the last entry; 0: none yet */
 guint doc_history_epoch(const DocHistory *history);
-/* After entry `number`, at most the last: 0 is before the first. */
+/* The lowest number whose chain is known: 0, but where the history was taken from a state. */
+guint64 doc_history_first(const DocHistory *history);
+/* After entry `number`, from doc_history_first() to the last: 0 is before the first. */
 const DocChain *doc_history_chain(const DocHistory *history, guint64 number);
 
 /* Of an author: the last sequence, 0 where there is none. */
 guint64 doc_history_sequence(const DocHistory *history, const IdentityPublic *key);
 DocRole doc_history_role(const DocHistory *history, const IdentityPublic *key);
+/* Was a member, and never will be again. */
+gboolean doc_history_is_removed(const DocHistory *history, const IdentityPublic *key);
+/* The number of the last change of members. */
+guint64 doc_history_members_at(const DocHistory *history);
 /* The members now, by key: of DocMember, the caller's. */
 GArray *doc_history_members(const DocHistory *history);
+
+/* ---- as a state ---- */
+
+/* What has to be known of the history after entry `at` to go on from there: members, sequences, epoch, and
+ * the chains of as many entries before it as there are, `window` at most and DOC_BEHIND_MAX at least. The
+ * same bytes for all who have taken the same entries. NULL: members changed since, or what is needed of the
+ * entries before is not there. No head of the server's is in it. */
+GBytes *doc_history_pack(const DocHistory *history, guint64 at, guint window);
+/* HOSTILE: of another document, or none. That it is true is nothing that can be seen. */
+DocHistory *doc_history_unpack(const void *data, gsize length, const DocName *document, guint window,
+                               GError **error);
 
 /* ---- heads ---- */
 
@@ -94,6 +119,11 @@ gboolean doc_head_decode(DocHead *head, const void *data, gsize length, const Id
 /* Holds a head of the server's against the history. FALSE with HOSTILE and a fault where they differ; a head
  * that is further on says nothing yet. */
 gboolean doc_history_check_head(DocHistory *history, const DocHead *head, GError **error);
+
+/* The number of the last head that was held against it, which a state leaves out as it does a fault; and both
+ * put back. */
+guint64 doc_history_signed(const DocHistory *history);
+void doc_history_set_signed(DocHistory *history, guint64 number, DocFault fault);
 
 /* Whether two heads of one server, both decoded with its key, prove that it showed two histories. */
 gboolean doc_heads_conflict(const DocHead *a, const DocHead *b);
