@@ -37,6 +37,7 @@ struct DocDoor {
   GMainContext *context;
   DocDoorEvents events;
   LinkBudget *sources, *members;
+  guint burst;
   LinkCrowd *crowds[DOC_DOOR_CROWDS];
   GHashTable *by_id;    /* guint64 → DocVisit */
   GPtrArray *listeners; /* of GSource */
@@ -122,8 +123,10 @@ doc_door_pay(DocVisit *visit, guint price)
 {
   DocDoor *door = visit->door;
   gboolean member = visit->crowd == DOC_DOOR_MEMBER;
+  /* Where so little is allowed, what is dear waits for all of it, and not for ever. */
   return link_budget_take(member ? door->members : door->sources,
-                          member ? &visit->visitor.holder : &visit->source, price, clock_now_ns());
+                          member ? &visit->visitor.holder : &visit->source, MIN(price, door->burst),
+                          clock_now_ns());
 }
 
 /* Who takes something of what is sent has time for more; who waits for an answer waits for us. */
@@ -269,8 +272,9 @@ doc_door_new(const IdentityKey *key, guint rate, GMainContext *context, const Do
   door->key = key;
   door->context = context;
   door->events = *events;
-  door->sources = link_budget_new(rate, rate * BURST_S);
-  door->members = link_budget_new(rate, rate * BURST_S);
+  door->burst = rate * BURST_S;
+  door->sources = link_budget_new(rate, door->burst);
+  door->members = link_budget_new(rate, door->burst);
   for (guint i = 0; i < DOC_DOOR_CROWDS; i++)
     door->crowds[i] = link_crowd_new(crowds[i].most, rate > 0 ? crowds[i].most_each : crowds[i].most);
   door->by_id = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);

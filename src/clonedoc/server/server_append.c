@@ -234,6 +234,8 @@ doc_batch_commit(DocServer *server, DocBatch *batch)
   server->counters.batches++;
   if (!doc_log_append_all(server->options.log, (DocLogPut *)batch->puts->data, batch->puts->len, &error))
     doc_server_complain(server, error->message);
+  else
+    g_clear_pointer(&server->complained, g_free); /* the next trouble is another one */
   for (guint i = 0; i < batch->puts->len; i++)
     if (is_first_of(batch, i))
       finish_document(server, batch, i);

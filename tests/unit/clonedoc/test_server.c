@@ -397,6 +397,17 @@ test_rate(void)
   g_assert_cmpuint(doc_server_counters(world.server->server).busy, >, 0);
 }
 
+/* What costs more than may ever be saved up is done all the same. */
+static void
+test_low_rate(void)
+{
+  DocServerOptions options = DOC_SERVER_OPTIONS_DEFAULT;
+  options.rate = 2;
+  g_auto(World) world;
+  world_init(&world, &options);
+  make_document(&world);
+}
+
 static void
 test_long(void)
 {
@@ -574,6 +585,7 @@ main(int argc, char **argv)
   g_test_add_func("/doc/server/limits", test_limits);
   g_test_add_func("/doc/server/founders", test_founders);
   g_test_add_func("/doc/server/rate", test_rate);
+  g_test_add_func("/doc/server/low-rate", test_low_rate);
   g_test_add_func("/doc/server/long", test_long);
   g_test_add_func("/doc/server/full-disk", test_full_disk);
   g_test_add_func("/doc/server/lost-end", test_lost_end);
