@@ -27,10 +27,18 @@ typedef struct {
   DocHistory *history;
   Person *self; /* NULL: only looks */
   guint64 follow, head;
-  GArray *told; /* of guint64: the number that was acknowledged, by sequence */
   GBytes *signed_head;
   gboolean prints;
 } User;
+
+static void
+user_clear(User *user)
+{
+  doc_client_free(user->client);
+  g_clear_pointer(&user->history, doc_history_free);
+  g_clear_pointer(&user->signed_head, g_bytes_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(User, user_clear)
 
 static int
 fail(const User *user, const GError *error)
@@ -167,7 +175,6 @@ begin(User *user, const char *place, const char *name, const IdentityKey *key, G
   if (!parse_hex(name, user->document.bytes, sizeof user->document.bytes))
     return doppel_error_set(error, DOPPEL_ERROR_USAGE, "no name: %s", name);
   user->history = doc_history_new(&user->document);
-  user->told = g_array_new(FALSE, TRUE, sizeof(guint64));
   user->follow = doc_client_follow(user->client, &user->document, 1);
   return catch_up(user, error);
 }
@@ -215,7 +222,7 @@ write_all(int argc, char **argv)
 {
   g_autoptr(GError) error = NULL;
   g_autoptr(Person) self = person_new((guint8)atoi(argv[4]));
-  User user = {.self = self};
+  g_auto(User) user = {.self = self};
   guint count = (guint)atoi(argv[5]);
   gboolean good = begin(&user, argv[2], argv[3], self->key, &error);
   if (good)
@@ -237,7 +244,7 @@ read_all(int argc, char **argv)
 {
   g_autoptr(GError) error = NULL;
   g_autoptr(Person) self = person_new(250);
-  User user = {.prints = TRUE};
+  g_auto(User) user = {.prints = TRUE};
   if (!begin(&user, argv[2], argv[3], self->key, &error))
     return fail(&user, error);
   gsize length;
@@ -251,7 +258,7 @@ watch(int argc, char **argv)
 {
   g_autoptr(GError) error = NULL;
   g_autoptr(Person) self = person_new(251);
-  User user = {.prints = TRUE};
+  g_auto(User) user = {.prints = TRUE};
   gboolean good = begin(&user, argv[2], argv[3], self->key, &error);
   while (good) {
     fflush(stdout);
@@ -267,7 +274,7 @@ invite(int argc, char **argv)
   g_autoptr(GError) error = NULL;
   g_autoptr(Person) self = person_new(200);
   g_autoptr(Person) other = person_new((guint8)atoi(argv[4]));
-  User user = {.self = self};
+  g_auto(User) user = {.self = self};
   if (!begin(&user, argv[2], argv[3], self->key, &error))
     return fail(&user, error);
   self->sequence = doc_history_sequence(user.history, identity_key_public(self->key));
@@ -280,7 +287,7 @@ strange(int argc, char **argv)
 {
   g_autoptr(GError) error = NULL;
   g_autoptr(Person) self = person_new(249);
-  User user = {0};
+  g_auto(User) user = {0};
   if (!begin(&user, argv[2], argv[3], self->key, &error))
     return fail(&user, error);
   doc_client_end(user.client, user.follow);
@@ -361,6 +368,8 @@ compare(int argc, char **argv)
       return fail(NULL, error);
   }
   printf("%s\n", doc_heads_conflict(&heads[0], &heads[1]) ? "two histories" : "no proof");
+  doc_head_clear(&heads[0]);
+  doc_head_clear(&heads[1]);
   return 0;
 }
 

@@ -84,7 +84,8 @@ forge(Told *told, GBytes *entry, GPtrArray *out)
   const void *bytes = g_bytes_get_data(entry, &length);
   g_autoptr(DocEnvelope) envelope = doc_envelope_decode(bytes, length, NULL);
   if (!told->lied && envelope->kind != DOC_MEMBERS) {
-    g_autofree guint8 *statement = g_memdup2(g_bytes_get_data(envelope->statement, &length), length);
+    const void *signed_bytes = g_bytes_get_data(envelope->statement, &length);
+    g_autofree guint8 *statement = g_memdup2(signed_bytes, length);
     statement[length - 1] ^= 1;
     g_bytes_unref(envelope->statement);
     envelope->statement = g_bytes_new_take(g_steal_pointer(&statement), length);
@@ -153,6 +154,21 @@ sign_head(const Liar *liar, const DocName *document, guint64 number, const DocCh
   return wire_pack(&with.base);
 }
 
+static void
+forget(Told *told)
+{
+  g_clear_pointer(&told->held, g_bytes_unref);
+  g_clear_pointer(&told->last, g_bytes_unref);
+  *told = (Told){0};
+}
+
+static void
+told_free(gpointer told)
+{
+  forget(told);
+  g_free(told);
+}
+
 static Told *
 find_told(Liar *liar, const DocName *document, const IdentityPublic *peer)
 {
@@ -188,11 +204,8 @@ hand_out(const IdentityPublic *peer, const DocName *document, DocAnswer *answer,
   Told *told = find_told(liar, document, peer);
   if (!liar->trick || answer->status != DOC_STATUS(OK) || answer->entries->len == 0)
     return;
-  if (answer->number == 1) { /* begins anew */
-    g_clear_pointer(&told->held, g_bytes_unref);
-    g_clear_pointer(&told->last, g_bytes_unref);
-    *told = (Told){0};
-  }
+  if (answer->number == 1) /* begins anew */
+    forget(told);
   g_autoptr(GPtrArray) out = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
   guint64 first = told->number + 1;
   for (guint i = 0; i < answer->entries->len; i++) {
@@ -227,6 +240,16 @@ typedef struct {
   GHashTable *documents; /* DocName as GBytes → Forked; of both sides */
 } ForkedLog;
 
+static void
+forked_release(gpointer data)
+{
+  Forked *forked = data;
+  g_ptr_array_unref(forked->common);
+  g_ptr_array_unref(forked->sides[0]);
+  g_ptr_array_unref(forked->sides[1]);
+  g_free(forked);
+}
+
 static Forked *
 find_forked(ForkedLog *log, const DocName *document)
 {
@@ -234,9 +257,9 @@ find_forked(ForkedLog *log, const DocName *document)
   Forked *forked = g_hash_table_lookup(log->documents, key);
   if (!forked) {
     forked = g_new0(Forked, 1);
-    forked->common = g_ptr_array_new();
-    forked->sides[0] = g_ptr_array_new();
-    forked->sides[1] = g_ptr_array_new();
+    GPtrArray **all[] = {&forked->common, &forked->sides[0], &forked->sides[1]};
+    for (guint i = 0; i < G_N_ELEMENTS(all); i++)
+      *all[i] = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
     g_hash_table_insert(log->documents, g_bytes_ref(key), forked);
   }
   return forked;
@@ -343,16 +366,18 @@ main(int argc, char **argv)
   static const guint8 seed[IDENTITY_SEED_LENGTH] = {66};
   g_autoptr(IdentityKey) key = identity_key_from_seed(seed); /* the same after another start */
   g_autoptr(GHashTable) told =
-      g_hash_table_new_full(g_bytes_hash, g_bytes_equal, (GDestroyNotify)g_bytes_unref, g_free);
-  g_autoptr(GHashTable) documents = g_hash_table_new(g_bytes_hash, g_bytes_equal);
+      g_hash_table_new_full(g_bytes_hash, g_bytes_equal, (GDestroyNotify)g_bytes_unref, told_free);
+  g_autoptr(GHashTable) documents =
+      g_hash_table_new_full(g_bytes_hash, g_bytes_equal, (GDestroyNotify)g_bytes_unref, forked_release);
   Liar liar = {key, strtoull(argv[2], NULL, 10), tricks[which].trick, told};
   DocServer *servers[2] = {NULL};
+  DocLog *logs[2] = {NULL};
   for (guint i = 0; i < (forks ? 2u : 1u); i++) {
     g_autoptr(GError) error = NULL;
     DocServerOptions options = DOC_SERVER_OPTIONS_DEFAULT;
     options.key = key;
     options.rate = 0;
-    options.log = forks ? new_forked(i, liar.after, documents) : doc_log_open(argv[3], &error);
+    options.log = logs[i] = forks ? new_forked(i, liar.after, documents) : doc_log_open(argv[3], &error);
     options.hand_out = hand_out;
     options.data = &liar;
     servers[i] = options.log ? doc_server_new(&options, NULL, &error) : NULL;
@@ -365,5 +390,9 @@ main(int argc, char **argv)
   g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
   g_unix_signal_add(SIGTERM, stop, loop);
   g_main_loop_run(loop);
+  for (guint i = 0; i < 2; i++) {
+    doc_server_free(servers[i]);
+    doc_log_free(logs[i]);
+  }
   return 0;
 }
