@@ -159,7 +159,7 @@ clonedocd_serve(int argc, char **argv)
        "How long the entries of one document may be together (1024)", "MIB"},
       {"entry-size", 0, 0, G_OPTION_ARG_INT, &options.entry_size, "How long one entry may be (8192)", "KIB"},
       {"open", 0, 0, G_OPTION_ARG_INT, &options.open,
-       "How many documents are kept in memory (256; the others are read when they are asked for)", "N"},
+       "How many documents are kept in memory (1024; the others are read when they are asked for)", "N"},
       {"follows", 0, 0, G_OPTION_ARG_INT, &options.follows,
        "How many documents one connection may follow (256)", "N"},
       {NULL},

@@ -210,14 +210,10 @@ static gboolean
 poll_log(gpointer data)
 {
   DocServer *server = data;
-  DocOpen *first = NULL;
-  for (guint i = 0; i < POLL_DOCUMENTS; i++) {
-    DocOpen *open = doc_shelf_next_followed(server->shelf);
+  for (guint left = MIN(server->followed->len, POLL_DOCUMENTS); left > 0; left--) {
+    server->polled = (server->polled + 1) % server->followed->len;
+    DocOpen *open = server->followed->pdata[server->polled];
     guint64 length;
-    if (!open || open == first)
-      break;
-    if (!first)
-      first = open;
     if (open->state == DOC_OPEN_READY && doc_log_length(server->options.log, &open->name, &length, NULL) &&
         length != doc_history_number(open->history))
       doc_shelf_read_again(server->shelf, open);
@@ -409,6 +405,7 @@ doc_server_new(const DocServerOptions *options, GMainContext *context, GError **
   server->context = g_main_context_ref(context ? context : g_main_context_default());
   server->documents = documents;
   server->hungry = g_array_new(FALSE, FALSE, sizeof(guint64));
+  server->followed = g_ptr_array_new();
   server->shelf =
       doc_shelf_new(options->log, MAX(options->open_max, 1), (GDestroyNotify)(void (*)(void))doc_task_free);
   server->door = doc_door_new(options->key, options->rate, server->context,
@@ -441,6 +438,7 @@ doc_server_free(DocServer *server)
   doc_shelf_free(server->shelf);
   g_main_context_unref(server->context);
   g_array_unref(server->hungry);
+  g_ptr_array_unref(server->followed);
   g_free(server->complained);
   g_free(server);
 }

@@ -22,7 +22,7 @@ typedef struct {
   const IdentityKey *key; /* signs heads, and is what clients know the server by; borrowed */
   DocLog *log;            /* borrowed */
   guint rate;             /* calls of a source of addresses, and of a member's key, in a second; 0: any */
-  guint open_max;         /* documents in memory */
+  guint open_max;         /* documents in memory; three quarters of them may be followed */
   guint64 documents_max;
   guint64 document_bytes; /* of the entries of one */
   guint entry_bytes;      /* of one entry */
@@ -37,7 +37,7 @@ typedef struct {
 #define DOC_SERVER_OPTIONS_DEFAULT                                                                           \
   (DocServerOptions)                                                                                         \
   {                                                                                                          \
-    .rate = DOC_SERVER_RATE, .open_max = 256, .documents_max = 100000,                                       \
+    .rate = DOC_SERVER_RATE, .open_max = 1024, .documents_max = 100000,                                      \
     .document_bytes = G_GUINT64_CONSTANT(1) << 30, .entry_bytes = DOC_ENVELOPE_MAX, .follows_max = 256       \
   }
 

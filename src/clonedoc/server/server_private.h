@@ -32,8 +32,10 @@ struct DocServer {
   GMainContext *context;
   DocDoor *door;
   DocShelf *shelf;
-  GQueue tasks;   /* of DocTask */
-  GArray *hungry; /* of guint64: visits that may ask more now */
+  GQueue tasks;        /* of DocTask */
+  GPtrArray *followed; /* of DocOpen */
+  guint polled;        /* of them: the one that was held against the log last */
+  GArray *hungry;      /* of guint64: visits that may ask more now */
   GSource *turn;
   GSource *poll;
   gsize held;        /* bytes of entries that are on their way to a number */

@@ -50,10 +50,22 @@ may_take(const DocServer *server, const DocTask *task)
   return visit && link_backlog(visit->link).kept <= UNREAD_MAX;
 }
 
+/* Documents that are followed stay open: a part of the room is kept for who only appends or reads. */
+static gboolean
+has_room(const DocServer *server, const DocOpen *open)
+{
+  guint most = server->options.open_max * 3 / 4;
+  return open->follows->len > 0 || server->followed->len < MAX(most, 1);
+}
+
 static void
 follow(DocServer *server, DocOpen *open, DocTask *task)
 {
   DocVisit *visit = doc_door_find(server->door, task->visit);
+  if (visit && !has_room(server, open)) {
+    doc_server_answer_briefly(server, task, DOC_STATUS(FULL), "this server has too many documents followed");
+    return;
+  }
   if (visit && visit->follows->len >= server->options.follows_max) {
     doc_server_answer_briefly(server, task, DOC_STATUS(FULL), "too many documents are followed");
     return;
@@ -62,6 +74,8 @@ follow(DocServer *server, DocOpen *open, DocTask *task)
     DocFollow *made = g_new0(DocFollow, 1);
     *made = (DocFollow){.visit = visit, .open = open, .id = task->call->id, .next = task->call->from};
     g_ptr_array_add(visit->follows, made);
+    if (open->follows->len == 0)
+      g_ptr_array_add(server->followed, open);
     g_ptr_array_add(open->follows, made);
     doc_server_answered(server, visit);
     doc_server_tell_visit(server, visit);
@@ -98,6 +112,8 @@ forget(DocServer *server, DocFollow *follow)
 {
   g_ptr_array_remove_fast(follow->visit->follows, follow);
   g_ptr_array_remove_fast(follow->open->follows, follow);
+  if (follow->open->follows->len == 0)
+    g_ptr_array_remove_fast(server->followed, follow->open);
   g_free(follow);
 }
 

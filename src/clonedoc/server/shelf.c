@@ -264,20 +264,6 @@ doc_shelf_close(DocShelf *shelf, DocOpen *open)
   g_hash_table_remove(shelf->open, &open->name); /* frees it */
 }
 
-DocOpen *
-doc_shelf_next_followed(DocShelf *shelf)
-{
-  for (guint left = shelf->used.length; left > 0; left--) {
-    GList *link = shelf->used.tail;
-    g_queue_unlink(&shelf->used, link);
-    g_queue_push_head_link(&shelf->used, link);
-    DocOpen *open = link->data;
-    if (open->follows->len > 0)
-      return open;
-  }
-  return NULL;
-}
-
 DocShelf *
 doc_shelf_new(DocLog *log, guint most, GDestroyNotify drop)
 {

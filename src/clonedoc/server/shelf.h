@@ -53,9 +53,6 @@ void doc_shelf_read_again(DocShelf *shelf, DocOpen *open);
 /* Forgets one that nobody follows or waits for. */
 void doc_shelf_close(DocShelf *shelf, DocOpen *open);
 
-/* The next of all that are followed, in turn; NULL: there are none. */
-DocOpen *doc_shelf_next_followed(DocShelf *shelf);
-
 /* The number of that author's entry with that sequence; 0: there is none. */
 guint64 doc_open_number(const DocOpen *open, const IdentityPublic *author, guint64 sequence);
 

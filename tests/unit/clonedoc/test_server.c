@@ -327,7 +327,7 @@ test_limits(void)
   options.document_bytes = 8000;
   options.entry_bytes = 3000;
   options.follows_max = 2;
-  options.open_max = 2;
+  options.open_max = 3;
   g_auto(World) world;
   world_init(&world, &options);
   make_document(&world);
@@ -360,6 +360,14 @@ test_limits(void)
     calls[i] = doc_client_follow(world.client->client, &world.document, 1);
     g_autoptr(DocClientEvent) event = world_client_answer(world.client, calls[i]);
     g_assert_cmpint(event->answer->status, ==, i < 2 ? DOC_STATUS(OK) : DOC_STATUS(FULL));
+  }
+  /* Whoever follows all that can be open leaves room for those who ask. */
+  g_autoptr(WorldClient) bob = world_client_new(world.server, world.bob->key);
+  for (guint i = 0; i < 2; i++) {
+    g_autoptr(DocClientEvent) event = world_client_answer(bob, doc_client_follow(bob->client, &names[i], 1));
+    g_assert_cmpint(event->answer->status, ==, i == 0 ? DOC_STATUS(OK) : DOC_STATUS(FULL));
+    g_autoptr(DocClientEvent) head = world_client_answer(bob, doc_client_head(bob->client, &names[i]));
+    g_assert_cmpuint(head->head.number, ==, 1);
   }
 }
 
