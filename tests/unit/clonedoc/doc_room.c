@@ -12,6 +12,7 @@ server_new(const DocName *document)
 {
   Server *server = g_new0(Server, 1);
   server->entries = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+  server->verdicts = g_array_new(FALSE, FALSE, sizeof(DocVerdict));
   server->history = doc_history_new(document);
   return server;
 }
@@ -20,6 +21,7 @@ void
 server_free(Server *server)
 {
   g_ptr_array_unref(server->entries);
+  g_array_unref(server->verdicts);
   doc_history_free(server->history);
   g_free(server);
 }
@@ -48,6 +50,7 @@ server_submit(Server *server, GBytes *entry)
   doc_history_take(server->history, server_length(server) + 1, envelope, &verdict, &error);
   g_assert_no_error(error);
   g_ptr_array_add(server->entries, g_bytes_ref(entry));
+  g_array_append_val(server->verdicts, verdict);
   return TRUE;
 }
 
@@ -344,7 +347,8 @@ find_invitation(const Server *server, const Member *who)
     gsize length;
     const void *bytes = g_bytes_get_data(server_entry(server, number), &length);
     g_autoptr(DocEnvelope) envelope = doc_envelope_decode(bytes, length, NULL);
-    for (guint i = 0; envelope->kind == DOC_MEMBERS && i < envelope->changes->len; i++) {
+    gboolean good = g_array_index(server->verdicts, DocVerdict, number - 1) == DOC_GOOD;
+    for (guint i = 0; good && envelope->kind == DOC_MEMBERS && i < envelope->changes->len; i++) {
       const DocMember *change = &g_array_index(envelope->changes, DocMember, i);
       if (identity_public_equal(&change->key, identity_key_public(who->key)) && change->role != DOC_NONE &&
           envelope->keys->len == 1)

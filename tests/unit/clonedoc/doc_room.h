@@ -8,6 +8,7 @@
 
 typedef struct {
   GPtrArray *entries; /* of GBytes */
+  GArray *verdicts;   /* of DocVerdict */
   DocHistory *history;
 } Server;
 
@@ -71,7 +72,7 @@ void member_save(Member *member);
 void member_restart(Member *member);
 
 void member_change(Member *owner, const Member *who, DocRole role, guint first);
-/* The last entry that lets it in; 0: none. */
+/* The last good entry that lets it in; 0: none. */
 guint64 find_invitation(const Server *server, const Member *who);
 /* A new replica, which has the keys of that entry and has read nothing. */
 void member_join(Member *who, const Server *server);
