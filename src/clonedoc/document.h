@@ -103,7 +103,8 @@ gboolean doc_document_edit(DocDocument *doc, const OtOp *op, GError **error);
 
 /* Gives a user's key a role; NONE removes it, and makes a new key of the document. Who is new gets the keys
  * from epoch `first` on: 1 for all that this member has, DOC_FROM_NOW for the present one. It is made anew
- * where others change the members meanwhile, and forgotten where they made it impossible. DENIED: this member
+ * where others change the members meanwhile, and forgotten where they made it impossible or this member is no
+ * owner any more. DENIED: this member
  * is no owner; USAGE: it makes no sense. */
 #define DOC_FROM_NOW G_MAXUINT
 gboolean doc_document_change(DocDocument *doc, const DocMember *member, guint first, GError **error);

@@ -101,3 +101,15 @@ doc_document_next_change(DocDocument *doc)
   }
   return NULL;
 }
+
+void
+doc_document_fulfil(DocDocument *doc, const DocEnvelope *envelope, gboolean flown)
+{
+  const DocMember *changed = &g_array_index(envelope->changes, DocMember, 0);
+  const DocWish *first = doc->wishes->len > 0 ? &g_array_index(doc->wishes, DocWish, 0) : NULL;
+  if (flown && first && identity_public_equal(&first->member.key, &changed->key))
+    g_array_remove_index(doc->wishes, 0);
+  /* They are not to come true when it owns the document again, some other day. */
+  if (doc_document_role(doc) != DOC_OWNER)
+    g_array_set_size(doc->wishes, 0);
+}

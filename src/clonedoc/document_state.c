@@ -83,8 +83,7 @@ take_flight(DocDocument *doc, const Doppel__Wire__DocOwn *own)
   g_autoptr(DocEnvelope) envelope = doc_envelope_decode(own->entry.data, own->entry.len, NULL);
   g_autoptr(OtOp) op = doc_op_take(&own->flight);
   if (!envelope || !op || !identity_public_equal(&envelope->author, identity_key_public(doc->own)) ||
-      (envelope->kind != DOC_EDIT && !ot_op_empty(op)) ||
-      (envelope->kind == DOC_MEMBERS && envelope->base > 0 && doc->wishes->len == 0))
+      (envelope->kind != DOC_EDIT && !ot_op_empty(op)))
     return FALSE;
   GBytes *entry = g_bytes_new(own->entry.data, own->entry.len);
   doc_document_fly(doc, envelope, entry, envelope->kind == DOC_EDIT ? g_steal_pointer(&op) : NULL);

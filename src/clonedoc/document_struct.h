@@ -65,9 +65,11 @@ void doc_document_seal(const DocDocument *doc, DocEnvelope *envelope, const void
 OtOp *doc_document_operation(const DocDocument *doc, const DocKeyring *ring, const DocEnvelope *envelope,
                              guint64 until);
 
-/* document_members.c: what a good change of members brings, and the next change that is wished for; NULL:
- * none. */
+/* document_members.c: the keys that a good change of members brings, and the next change that is wished for;
+ * NULL: none. */
 void doc_document_learn(DocDocument *doc, const DocEnvelope *envelope);
+/* What a good change makes of the wishes; `flown`: it is one's own that was in flight. */
+void doc_document_fulfil(DocDocument *doc, const DocEnvelope *envelope, gboolean flown);
 DocEnvelope *doc_document_next_change(DocDocument *doc);
 
 /* document_checkpoint.c: the body of one on the history as it is; NULL where it is too long for an entry. And

@@ -135,8 +135,7 @@ take_good(DocDocument *doc, const DocEnvelope *envelope, gboolean flown, DocTake
     break;
   case DOC_MEMBERS:
     doc_document_learn(doc, envelope);
-    if (flown && doc->wishes->len > 0)
-      g_array_remove_index(doc->wishes, 0);
+    doc_document_fulfil(doc, envelope, flown);
     break;
   case DOC_CHECKPOINT:
     take_checkpoint(doc, envelope, flown, taken);

@@ -264,6 +264,28 @@ test_impossible(void)
   g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_USAGE);
 }
 
+/* What an owner wanted is not done when it owns the document again later. */
+static void
+test_owner_no_more(void)
+{
+  g_auto(Room) room = room_with_owner(3);
+  Member *ann = room_member(&room, 0), *bob = room_member(&room, 1), *carl = room_member(&room, 2);
+  member_change(bob, carl, DOC_NONE, 1);
+  g_autoptr(GBytes) flight = doc_document_submit(bob->doc);
+  member_save(bob);
+  member_change(ann, bob, DOC_WRITER, 1);
+  member_send(ann, room.server);
+  member_read(bob, room.server, G_MAXUINT64);
+  member_save(bob);
+  member_restart(bob);
+  g_assert_true(server_submit(room.server, flight));
+  settle(room.members, room.server);
+  member_change(ann, bob, DOC_OWNER, 1);
+  settle(room.members, room.server);
+  g_assert_cmpint(doc_document_role(bob->doc), ==, DOC_OWNER);
+  g_assert_cmpint(doc_document_role(carl->doc), ==, DOC_WRITER);
+}
+
 /* ---- by chance ---- */
 
 enum { PEOPLE = 9 };
@@ -373,6 +395,7 @@ main(int argc, char **argv)
   g_test_add_func("/document-members/removed", test_removed);
   g_test_add_func("/document-members/newcomers", test_newcomers);
   g_test_add_func("/document-members/impossible", test_impossible);
+  g_test_add_func("/document-members/owner-no-more", test_owner_no_more);
   g_test_add_func("/document-members/schedules", test_schedules);
   return g_test_run();
 }
