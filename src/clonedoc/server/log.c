@@ -7,6 +7,7 @@
 /* The first one takes what has no scheme. */
 static const DocLogKind *const kinds[] = {
     &doc_log_sqlite,
+    &doc_log_nats,
 };
 
 static const DocLogKind *

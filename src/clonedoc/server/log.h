@@ -35,8 +35,8 @@ typedef struct {
   guint64 bytes;  /* of them together */
 } DocLogDocument;
 
-/* "DIR": SQLite in the folder, which is made where it is missing. "KIND://...": another kind. NULL with an
- * error. */
+/* "DIR": SQLite in the folder, which is made where it is missing. "nats://HOST:PORT[,HOST:PORT...][/NAME]":
+ * NATS JetStream. NULL with an error. */
 DocLog *doc_log_open(const char *where, GError **error);
 void doc_log_free(DocLog *log);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DocLog, doc_log_free)
@@ -85,4 +85,4 @@ struct DocLog {
   const DocLogKind *kind;
 };
 
-extern const DocLogKind doc_log_sqlite;
+extern const DocLogKind doc_log_sqlite, doc_log_nats;
