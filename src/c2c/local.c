@@ -528,8 +528,7 @@ local_call_incoming(LocalCall *call, const LocalFrom *from, int fd)
 gboolean
 local_call_answer(LocalCall *call, const guint8 *body, gsize length, gboolean more)
 {
-  enum { ROOM = 64 }; /* for what is around the body */
-  if (length > LOCAL_MESSAGE_MAX - ROOM) {
+  if (length > LOCAL_ANSWER_MAX) {
     local_call_refuse(call, DOPPEL__WIRE__C2C_REFUSAL__C2C_FAILED, "the answer is too long");
     return FALSE;
   }

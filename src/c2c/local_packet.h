@@ -8,9 +8,12 @@
 
 #include "wire/c2c.pb-c.h"
 
-#define LOCAL_MESSAGE_MAX  (64u << 10) /* bytes of one packet */
-#define LOCAL_USER_MAX     160u        /* bytes of "directory/name" or "key:FINGERPRINT" */
-#define LOCAL_SERVICE_MAX  128u        /* bytes of a service's name */
+#define LOCAL_MESSAGE_MAX (64u << 10) /* bytes of one packet */
+#define LOCAL_ANSWER_MAX                                                                                     \
+  (LOCAL_MESSAGE_MAX - 64u)     /* bytes of an answer's body: other fields are around it                     \
+                                 */
+#define LOCAL_USER_MAX     160u /* bytes of "directory/name" or "key:FINGERPRINT" */
+#define LOCAL_SERVICE_MAX  128u /* bytes of a service's name */
 #define LOCAL_VERB_MAX     64u
 #define LOCAL_CLONE_SOCKET "/run/doppel/c2c.socket" /* of the node, in the clone's sandboxes */
 

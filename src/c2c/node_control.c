@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "c2c/node_bind.h"
 #include "c2c/node_control_private.h"
+#include "c2c/node_directory_words.h"
 
 #define LIST_DEFAULT 64u
 #define LIST_MAX     256u
@@ -76,6 +77,15 @@ node_bytes(const void *data, gsize length)
   return (ProtobufCBinaryData){length, (guint8 *)data};
 }
 
+const IdentityPublic *
+node_cursor(const ProtobufCBinaryData *bytes, IdentityPublic *after)
+{
+  if (bytes->len != sizeof after->bytes)
+    return NULL;
+  memcpy(after->bytes, bytes->data, sizeof after->bytes);
+  return after;
+}
+
 static void
 bind_clone(Node *node, LocalCall *call, const guint8 *body, gsize length)
 {
@@ -136,7 +146,30 @@ pack_peer(Node *node, const NodeLink *link)
   peer->received = counters->bytes_received;
   peer->reconnects = counters->reconnects;
   peer->since = link->since;
+  peer->id = link->id;
   return peer;
+}
+
+/* As many as there is room for, of the links that are younger than `after`: links are in the order of their
+ * ids. */
+static void
+add_peers(Node *node, guint64 after, Doppel__Wire__ControlPeers *peers)
+{
+  gsize size = doppel__wire__control_peers__get_packed_size(peers) + NODE_AROUND;
+  peers->peers = g_new0(Doppel__Wire__ControlPeer *, node->links->len + 1);
+  for (guint i = 0; i < node->links->len; i++) {
+    const NodeLink *link = node->links->pdata[i];
+    if (link->id <= after || link->ended || !link->peer || !link->peer->record)
+      continue;
+    Doppel__Wire__ControlPeer *peer = pack_peer(node, link);
+    size += doppel__wire__control_peer__get_packed_size(peer) + NODE_AROUND;
+    if (size > LOCAL_ANSWER_MAX) {
+      doppel__wire__control_peer__free_unpacked(peer, NULL);
+      peers->more = TRUE;
+      return;
+    }
+    peers->peers[peers->n_peers++] = peer;
+  }
 }
 
 static void
@@ -150,16 +183,13 @@ on_report(const ProtobufCMessage *answer, const GError *error, void *data)
     const Doppel__Wire__ControlPeers *report = (const Doppel__Wire__ControlPeers *)answer;
     Doppel__Wire__ControlPeers *peers = g_new(Doppel__Wire__ControlPeers, 1);
     doppel__wire__control_peers__init(peers);
-    peers->peers = g_new0(Doppel__Wire__ControlPeer *, node->links->len + 1);
-    for (guint i = 0; i < node->links->len; i++) {
-      const NodeLink *link = node->links->pdata[i];
-      if (!link->ended && link->peer && link->peer->record)
-        peers->peers[peers->n_peers++] = pack_peer(node, link);
+    if (question->after == 0) {
+      peers->heads = report->heads;
+      peers->n_heads = report->n_heads;
+      peers->directories = report->directories;
+      peers->n_directories = report->n_directories;
     }
-    peers->heads = report->heads;
-    peers->n_heads = report->n_heads;
-    peers->directories = report->directories;
-    peers->n_directories = report->n_directories;
+    add_peers(node, question->after, peers);
     node_answer(question->call, &peers->base, FALSE);
     peers->heads = NULL;
     peers->n_heads = 0;
@@ -173,7 +203,9 @@ on_report(const ProtobufCMessage *answer, const GError *error, void *data)
 static void
 tell_peers(Node *node, LocalCall *call, const ProtobufCMessage *body)
 {
-  node_directory_report(node->directory, on_report, node_question_new(node, call));
+  NodeQuestion *question = node_question_new(node, call);
+  question->after = ((const Doppel__Wire__ControlPeersPage *)body)->after;
+  node_directory_report(node->directory, on_report, question);
 }
 
 static void
@@ -219,10 +251,7 @@ tell_list(Node *node, LocalCall *call, const ProtobufCMessage *body)
 {
   const Doppel__Wire__ControlList *list = (const Doppel__Wire__ControlList *)body;
   IdentityPublic after;
-  gboolean has_after = list->after.len == sizeof after.bytes;
-  if (has_after)
-    memcpy(after.bytes, list->after.data, sizeof after.bytes);
-  node_directory_list(node->directory, has_after ? &after : NULL,
+  node_directory_list(node->directory, node_cursor(&list->after, &after),
                       list->count ? MIN(list->count, LIST_MAX) : LIST_DEFAULT, on_listed,
                       node_question_new(node, call));
 }
@@ -235,13 +264,13 @@ typedef struct {
 
 static const Verb verbs[] = {
     {"status", NULL, tell_status},
-    {"peers", NULL, tell_peers},
+    {"peers", &doppel__wire__control_peers_page__descriptor, tell_peers},
     {"whois", &doppel__wire__control_whois__descriptor, tell_whois},
     {"list", &doppel__wire__control_list__descriptor, tell_list},
     {"allow", &doppel__wire__control_permit__descriptor, node_control_allow},
     {"deny", &doppel__wire__control_permit__descriptor, node_control_deny},
-    {"permissions", NULL, node_control_permissions},
-    {"contacts", NULL, node_control_contacts},
+    {"permissions", &doppel__wire__control_permissions_page__descriptor, node_control_permissions},
+    {"contacts", &doppel__wire__control_contacts_page__descriptor, node_control_contacts},
     {"contact", &doppel__wire__control_contact_edit__descriptor, node_control_contact},
     {"group", &doppel__wire__control_group_edit__descriptor, node_control_group},
 };

@@ -22,15 +22,6 @@ pack_contact(const IdentityPublic *origin, const char *name, gint64 since)
   return out;
 }
 
-static const IdentityPublic *
-cursor(const Edit *edit, IdentityPublic *after)
-{
-  if (edit->member.len != sizeof after->bytes)
-    return NULL;
-  memcpy(after->bytes, edit->member.data, sizeof after->bytes);
-  return after;
-}
-
 /* At most `room` members; *more: it has others behind them. */
 static Doppel__Wire__ControlGroup *
 pack_group(Node *node, const char *name, const IdentityPublic *after, guint room, gboolean *more,
@@ -56,7 +47,7 @@ static gboolean
 list_groups(Node *node, const Edit *edit, Doppel__Wire__ControlGroups *groups, GError **error)
 {
   IdentityPublic place;
-  const IdentityPublic *after = cursor(edit, &place);
+  const IdentityPublic *after = node_cursor(&edit->member, &place);
   g_autoptr(GPtrArray) names = node_store_groups(node->store, error);
   guint room = PAGE_MAX;
   if (!names)
@@ -103,8 +94,8 @@ add_awaited(Node *node, const Edit *edit, Doppel__Wire__ControlGroupMessage *mes
             GError **error)
 {
   IdentityPublic place;
-  g_autoptr(GPtrArray) list =
-      node_store_awaited(node->store, edit->sequence, cursor(edit, &place), PAGE_MAX + 1, error);
+  g_autoptr(GPtrArray) list = node_store_awaited(node->store, edit->sequence,
+                                                 node_cursor(&edit->member, &place), PAGE_MAX + 1, error);
   if (!list)
     return FALSE;
   *more = list->len > PAGE_MAX;

@@ -5,34 +5,52 @@
 #include "base/error.h"
 #include "c2c/node_control_private.h"
 
+#define CONTACTS_PAGE    256u /* of the longest names these fit in an answer */
+#define PERMISSIONS_PAGE 100u /* likewise */
+
 typedef Doppel__Wire__ControlPermit Permit;
+typedef Doppel__Wire__ControlPermissionsPage PermissionsPage;
+typedef Doppel__Wire__ControlContactsPage ContactsPage;
 
 void
 node_control_permissions(Node *node, LocalCall *call, const ProtobufCMessage *body)
 {
+  const PermissionsPage *page = (const PermissionsPage *)body;
   g_autoptr(GError) error = NULL;
-  g_autoptr(GPtrArray) all = node_store_permissions(node->store, &error);
-  if (!all) {
+  IdentityPublic origin;
+  const NodeSubject after = {node_cursor(&page->origin, &origin), page->group};
+  g_autoptr(GPtrArray) some =
+      node_store_permissions(node->store, &after, page->service, PERMISSIONS_PAGE + 1, &error);
+  if (!some) {
     node_refuse(call, error);
     return;
   }
   Doppel__Wire__ControlPermissions message = DOPPEL__WIRE__CONTROL_PERMISSIONS__INIT;
-  g_autofree Doppel__Wire__ControlPermission *list = g_new(Doppel__Wire__ControlPermission, all->len + 1);
-  g_autofree Doppel__Wire__ControlPermission **pointers =
-      g_new(Doppel__Wire__ControlPermission *, all->len + 1);
-  for (guint i = 0; i < all->len; i++) {
-    const NodePermission *permission = all->pdata[i];
+  Doppel__Wire__ControlPermission list[PERMISSIONS_PAGE], *pointers[PERMISSIONS_PAGE];
+  message.n_permissions = MIN(some->len, PERMISSIONS_PAGE);
+  message.more = some->len > PERMISSIONS_PAGE;
+  for (guint i = 0; i < message.n_permissions; i++) {
+    const NodePermission *permission = some->pdata[i];
     doppel__wire__control_permission__init(&list[i]);
     list[i].subject = permission->subject;
     list[i].service = permission->service;
     list[i].allow = permission->allow;
     list[i].limits = permission->limits;
     list[i].since = permission->since;
+    if (permission->of_user)
+      list[i].origin = node_bytes(permission->origin.bytes, sizeof permission->origin.bytes);
+    list[i].group = permission->group;
     pointers[i] = &list[i];
   }
   message.permissions = pointers;
-  message.n_permissions = all->len;
   node_answer(call, &message.base, FALSE);
+}
+
+static void
+tell_permitted(LocalCall *call)
+{
+  const Doppel__Wire__ControlPermissions none = DOPPEL__WIRE__CONTROL_PERMISSIONS__INIT;
+  node_answer(call, &none.base, FALSE);
 }
 
 static void
@@ -44,7 +62,7 @@ change(Node *node, LocalCall *call, const NodeSubject *subject, const char *serv
                       ? node_store_unpermit(node->store, subject, service, &error)
                       : node_store_permit(node->store, subject, service, allow, limits, node_now(), &error);
   if (done)
-    node_control_permissions(node, call, NULL);
+    tell_permitted(call);
   else
     node_refuse(call, error);
 }
@@ -147,16 +165,19 @@ void
 node_control_contacts(Node *node, LocalCall *call, const ProtobufCMessage *body)
 {
   g_autoptr(GError) error = NULL;
-  g_autoptr(GPtrArray) all = node_store_contacts(node->store, &error);
-  if (!all) {
+  IdentityPublic after;
+  g_autoptr(GPtrArray) some = node_store_contacts(
+      node->store, node_cursor(&((const ContactsPage *)body)->after, &after), CONTACTS_PAGE + 1, &error);
+  if (!some) {
     node_refuse(call, error);
     return;
   }
   Doppel__Wire__ControlContacts message = DOPPEL__WIRE__CONTROL_CONTACTS__INIT;
-  g_autofree Doppel__Wire__ControlContact *list = g_new(Doppel__Wire__ControlContact, all->len + 1);
-  g_autofree Doppel__Wire__ControlContact **pointers = g_new(Doppel__Wire__ControlContact *, all->len + 1);
-  for (guint i = 0; i < all->len; i++) {
-    const NodeContact *contact = all->pdata[i];
+  Doppel__Wire__ControlContact list[CONTACTS_PAGE], *pointers[CONTACTS_PAGE];
+  message.n_contacts = MIN(some->len, CONTACTS_PAGE);
+  message.more = some->len > CONTACTS_PAGE;
+  for (guint i = 0; i < message.n_contacts; i++) {
+    const NodeContact *contact = some->pdata[i];
     doppel__wire__control_contact__init(&list[i]);
     list[i].name = contact->name;
     list[i].origin = node_bytes(contact->origin.bytes, sizeof contact->origin.bytes);
@@ -164,8 +185,14 @@ node_control_contacts(Node *node, LocalCall *call, const ProtobufCMessage *body)
     pointers[i] = &list[i];
   }
   message.contacts = pointers;
-  message.n_contacts = all->len;
   node_answer(call, &message.base, FALSE);
+}
+
+static void
+tell_changed(LocalCall *call)
+{
+  const Doppel__Wire__ControlContacts none = DOPPEL__WIRE__CONTROL_CONTACTS__INIT;
+  node_answer(call, &none.base, FALSE);
 }
 
 static void
@@ -178,7 +205,7 @@ on_contact(Record *record, const NodeAnswer *answer, const GError *error, void *
   } else if (question->call) {
     const char *name = *question->service ? question->service : name_for(question->text, record);
     if (node_store_add_contact(question->node->store, name, &record->origin, node_now(), &problem))
-      node_control_contacts(question->node, question->call, NULL);
+      tell_changed(question->call);
     else
       node_refuse(question->call, problem);
   }
@@ -192,7 +219,7 @@ node_control_contact(Node *node, LocalCall *call, const ProtobufCMessage *body)
   g_autoptr(GError) error = NULL;
   if (edit->forget) {
     if (node_store_forget_contact(node->store, edit->user, &error))
-      node_control_contacts(node, call, NULL);
+      tell_changed(call);
     else
       node_refuse(call, error);
     return;

@@ -490,8 +490,7 @@ work_list(Job *job)
                                                        job->count, &more, &head, &job->error);
   if (!results)
     return;
-  job->listed = node_directory_pack_list(client, results, &head);
-  job->listed->more = more;
+  job->listed = node_directory_pack_list(client, results, &head, more);
 }
 
 static void

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "c2c/local_packet.h"
 
 static ProtobufCBinaryData
 bytes_of(const void *data, gsize length)
@@ -196,12 +197,16 @@ node_directory_pack(DirectoryClient *client, GError **error)
 }
 
 Doppel__Wire__ControlListed *
-node_directory_pack_list(DirectoryClient *client, const GPtrArray *results, const DirectoryHead *head)
+node_directory_pack_list(DirectoryClient *client, const GPtrArray *results, const DirectoryHead *head,
+                         gboolean more)
 {
   Doppel__Wire__ControlListed *listed = g_new(Doppel__Wire__ControlListed, 1);
   doppel__wire__control_listed__init(listed);
+  listed->head = pack_head(client, head);
+  listed->more = TRUE; /* so that there is room for it */
+  gsize size = doppel__wire__control_listed__get_packed_size(listed);
   listed->users = g_new0(Doppel__Wire__ControlUser *, results->len + 1);
-  for (guint i = 0; i < results->len; i++) {
+  for (guint i = 0; i < results->len && size <= LOCAL_ANSWER_MAX; i++) {
     const DirectoryResult *result = results->pdata[i];
     Doppel__Wire__ControlUser *user = listed->users[listed->n_users++] = g_new(Doppel__Wire__ControlUser, 1);
     doppel__wire__control_user__init(user);
@@ -209,7 +214,10 @@ node_directory_pack_list(DirectoryClient *client, const GPtrArray *results, cons
         bytes_of(g_bytes_get_data(result->record->bytes, NULL), g_bytes_get_size(result->record->bytes));
     user->cached = result->cached;
     user->time = result->told;
+    size += doppel__wire__control_user__get_packed_size(user) + NODE_AROUND;
   }
-  listed->head = pack_head(client, head);
+  if (size > LOCAL_ANSWER_MAX)
+    doppel__wire__control_user__free_unpacked(listed->users[--listed->n_users], NULL);
+  listed->more = more || listed->n_users < results->len;
   return listed;
 }

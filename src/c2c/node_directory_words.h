@@ -11,6 +11,9 @@ char **node_directory_notes(DirectoryClient *client, const DirectoryResult *resu
  * error. */
 Doppel__Wire__ControlPeers *node_directory_pack(DirectoryClient *client, GError **error);
 
-/* A page of the list (of DirectoryResult). */
+#define NODE_AROUND 8u /* bytes around a message in another, at most */
+
+/* A page of the list (of DirectoryResult), as many of them as fit in an answer; `more` where others follow.
+ */
 Doppel__Wire__ControlListed *node_directory_pack_list(DirectoryClient *client, const GPtrArray *results,
-                                                      const DirectoryHead *head);
+                                                      const DirectoryHead *head, gboolean more);

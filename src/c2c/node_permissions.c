@@ -13,6 +13,7 @@ node_permission_free(NodePermission *permission)
   g_free(permission->subject);
   g_free(permission->service);
   g_free(permission->limits);
+  g_free(permission->group);
   g_free(permission);
 }
 
@@ -75,18 +76,17 @@ node_store_unpermit(NodeStore *store, const NodeSubject *subject, const char *se
 
 /* As the owner would say it. */
 static char *
-subject_text(NodeStore *store, sqlite3_stmt *statement)
+subject_text(NodeStore *store, const NodePermission *permission)
 {
-  IdentityPublic origin;
-  const char *group = (const char *)sqlite3_column_text(statement, 1);
-  if (group && strcmp(group, NODE_PROGRAMS) == 0)
+  const char *group = permission->group;
+  if (strcmp(group, NODE_PROGRAMS) == 0)
     return g_strdup(group);
-  if (group && *group)
+  if (*group)
     return g_strconcat("@", group, NULL);
-  if (!database_blob(statement, 0, origin.bytes, sizeof origin.bytes))
+  if (!permission->of_user)
     return g_strdup("*");
-  g_autoptr(NodeContact) contact = node_store_contact(store, NULL, &origin, NULL);
-  g_autofree char *fingerprint = identity_public_to_text(&origin);
+  g_autoptr(NodeContact) contact = node_store_contact(store, NULL, &permission->origin, NULL);
+  g_autofree char *fingerprint = identity_public_to_text(&permission->origin);
   return contact ? g_strdup(contact->name) : g_strconcat("key:", fingerprint, NULL);
 }
 
@@ -94,7 +94,10 @@ static NodePermission *
 read_permission(NodeStore *store, sqlite3_stmt *statement)
 {
   NodePermission *permission = g_new0(NodePermission, 1);
-  permission->subject = subject_text(store, statement);
+  permission->of_user =
+      database_blob(statement, 0, permission->origin.bytes, sizeof permission->origin.bytes);
+  permission->group = g_strdup((const char *)sqlite3_column_text(statement, 1));
+  permission->subject = subject_text(store, permission);
   permission->service = g_strdup((const char *)sqlite3_column_text(statement, 2));
   permission->allow = sqlite3_column_int(statement, 3) != 0;
   permission->limits = g_strdup((const char *)sqlite3_column_text(statement, 4));
@@ -105,15 +108,15 @@ read_permission(NodeStore *store, sqlite3_stmt *statement)
 #define PERMISSION_COLUMNS "SELECT p.origin, p.team, p.service, p.allow, p.limits, p.since FROM permission p "
 
 GPtrArray *
-node_store_permissions(NodeStore *store, GError **error)
+node_store_permissions(NodeStore *store, const NodeSubject *after, const char *service, guint most,
+                       GError **error)
 {
   g_autoptr(GPtrArray) permissions = g_ptr_array_new_with_free_func((GDestroyNotify)node_permission_free);
   g_autoptr(DatabaseStatement) statement =
       database_prepare(store->database, error,
-                       PERMISSION_COLUMNS "LEFT JOIN contact c ON c.origin = p.origin "
-                                          "ORDER BY p.origin = x'', p.team = '', c.name, p.origin, p.team, "
-                                          "p.service",
-                       "");
+                       PERMISSION_COLUMNS "WHERE (p.origin, p.team, p.service) > (?, ?, ?) "
+                                          "ORDER BY p.origin, p.team, p.service LIMIT ?",
+                       SUBJECT_KINDS "ti", SUBJECT_VALUES(after), service, (gint64)most);
   int step = statement ? 1 : -1;
   while (step > 0 && (step = database_step(statement, error)) > 0)
     g_ptr_array_add(permissions, read_permission(store, statement));

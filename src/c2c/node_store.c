@@ -190,12 +190,10 @@ node_store_forget_contact(NodeStore *store, const char *name, GError **error)
   return TRUE;
 }
 
-GPtrArray *
-node_store_contacts(NodeStore *store, GError **error)
+static GPtrArray *
+read_contacts(sqlite3_stmt *statement, GError **error)
 {
   g_autoptr(GPtrArray) contacts = g_ptr_array_new_with_free_func((GDestroyNotify)node_contact_free);
-  g_autoptr(DatabaseStatement) statement =
-      database_prepare(store->database, error, CONTACT_COLUMNS "ORDER BY name", "");
   int step = statement ? 1 : -1;
   while (step > 0 && (step = database_step(statement, error)) > 0) {
     NodeContact *contact = read_contact(statement, error);
@@ -204,6 +202,19 @@ node_store_contacts(NodeStore *store, GError **error)
     g_ptr_array_add(contacts, contact);
   }
   return step == 0 ? g_steal_pointer(&contacts) : NULL;
+}
+
+/* An origin, or what is below all of them. */
+#define AFTER(origin)                                                                                        \
+  (origin) ? (origin)->bytes : (const void *)"", (origin) ? sizeof(origin)->bytes : (gsize)0
+
+GPtrArray *
+node_store_contacts(NodeStore *store, const IdentityPublic *after, guint most, GError **error)
+{
+  g_autoptr(DatabaseStatement) statement =
+      database_prepare(store->database, error, CONTACT_COLUMNS "WHERE origin > ? ORDER BY origin LIMIT ?",
+                       "bi", AFTER(after), (gint64)most);
+  return read_contacts(statement, error);
 }
 
 gboolean
@@ -260,21 +271,12 @@ GPtrArray *
 node_store_member_contacts(NodeStore *store, const char *group, const IdentityPublic *after, guint most,
                            GError **error)
 {
-  static const IdentityPublic first;
-  g_autoptr(GPtrArray) members = g_ptr_array_new_with_free_func((GDestroyNotify)node_contact_free);
   g_autoptr(DatabaseStatement) statement = database_prepare(
       store->database, error,
       "SELECT member.origin, contact.name, contact.since FROM member LEFT JOIN contact USING(origin) "
       "WHERE team = ? AND member.origin > ? ORDER BY member.origin LIMIT ?",
-      "tbi", group, after ? after->bytes : first.bytes, after ? sizeof after->bytes : 0, (gint64)most);
-  int step = statement ? 1 : -1;
-  while (step > 0 && (step = database_step(statement, error)) > 0) {
-    NodeContact *contact = read_contact(statement, error);
-    if (!contact)
-      return NULL;
-    g_ptr_array_add(members, contact);
-  }
-  return step == 0 ? g_steal_pointer(&members) : NULL;
+      "tbi", group, AFTER(after), (gint64)most);
+  return read_contacts(statement, error);
 }
 
 GPtrArray *

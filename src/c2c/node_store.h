@@ -39,8 +39,8 @@ NodeContact *node_store_contact(NodeStore *store, const char *name, const Identi
 /* Forgets a contact, its permissions and memberships. NOT_FOUND where there is none. */
 gboolean node_store_forget_contact(NodeStore *store, const char *name, GError **error);
 
-/* All, by name: an array of NodeContact. */
-GPtrArray *node_store_contacts(NodeStore *store, GError **error);
+/* A page, by origin, at most `most` after `after` (NULL: the first): an array of NodeContact. */
+GPtrArray *node_store_contacts(NodeStore *store, const IdentityPublic *after, guint most, GError **error);
 
 /* Groups of users. Names are as record_name_check() has them. */
 gboolean node_store_add_group(NodeStore *store, const char *group, GError **error);
@@ -88,10 +88,16 @@ typedef struct {
   char *service, *limits;
   gboolean allow;
   gint64 since;
+  gboolean of_user;
+  IdentityPublic origin; /* of the user */
+  char *group;           /* as in NodeSubject; "" for none */
 } NodePermission;
 void node_permission_free(NodePermission *permission);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(NodePermission, node_permission_free)
-GPtrArray *node_store_permissions(NodeStore *store, GError **error);
+/* A page, by origin, group and service, at most `most` after what is said of that subject and service ("" and
+ * a subject of NULLs: the first). */
+GPtrArray *node_store_permissions(NodeStore *store, const NodeSubject *after, const char *service, guint most,
+                                  GError **error);
 
 typedef struct {
   gboolean allowed;

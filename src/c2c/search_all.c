@@ -274,7 +274,7 @@ search_new(int fd, const ServicePlace *place, const Doppel__Share__Query *query,
   g_mutex_init(&search->mutex);
   g_cond_init(&search->change);
   g_cond_init(&search->room);
-  for (guint i = 0; users[i] && i < SHARE_USERS_MAX; i++) {
+  for (guint i = 0; users[i]; i++) {
     Ask *ask = g_new0(Ask, 1);
     *ask = (Ask){.search = search, .user = g_strdup(users[i]), .fd = -1};
     g_ptr_array_add(search->asks, ask);

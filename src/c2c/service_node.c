@@ -104,25 +104,50 @@ sign(const ServicePlace *place, const void *statement, gsize length, IdentityPub
   return TRUE;
 }
 
+/* The page after `last`, which is its last one then. FALSE where it is malformed: each page has to go on. */
+static gboolean
+add_names(GBytes *answer, IdentityPublic *last, GPtrArray *names, gboolean *more)
+{
+  Doppel__Wire__ControlContacts *list =
+      doppel__wire__control_contacts__unpack(NULL, g_bytes_get_size(answer), g_bytes_get_data(answer, NULL));
+  if (!list)
+    return FALSE;
+  gboolean good = !list->more || list->n_contacts > 0;
+  *more = list->more;
+  for (gsize i = 0; good && i < list->n_contacts; i++) {
+    const Doppel__Wire__ControlContact *each = list->contacts[i];
+    good = each->origin.len == sizeof last->bytes &&
+           memcmp(each->origin.data, last->bytes, sizeof last->bytes) > 0;
+    if (!good)
+      break;
+    memcpy(last->bytes, each->origin.data, sizeof last->bytes);
+    g_ptr_array_add(names, g_strdup(each->name));
+  }
+  doppel__wire__control_contacts__free_unpacked(list, NULL);
+  return good;
+}
+
 static char **
 contacts(const ServicePlace *place, GError **error)
 {
-  g_autoptr(GBytes) answer = control(place, "contacts", NULL, 0, error);
-  gsize length;
-  const guint8 *bytes = answer ? g_bytes_get_data(answer, &length) : NULL;
-  if (!answer)
-    return NULL;
-  Doppel__Wire__ControlContacts *list = doppel__wire__control_contacts__unpack(NULL, length, bytes);
   g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
-  for (gsize i = 0; list && i < list->n_contacts; i++)
-    if (list->contacts[i]->name[0])
-      g_ptr_array_add(names, g_strdup(list->contacts[i]->name));
-  if (!list)
-    malformed(error, "contacts");
-  else
-    doppel__wire__control_contacts__free_unpacked(list, NULL);
+  IdentityPublic last = {{0}};
+  for (gboolean more = TRUE; more;) {
+    Doppel__Wire__ControlContactsPage page = DOPPEL__WIRE__CONTROL_CONTACTS_PAGE__INIT;
+    guint8 question[sizeof last.bytes + 8];
+    if (names->len > 0)
+      page.after = (ProtobufCBinaryData){sizeof last.bytes, last.bytes};
+    gsize length = doppel__wire__control_contacts_page__pack(&page, question);
+    g_autoptr(GBytes) answer = control(place, "contacts", question, length, error);
+    if (!answer)
+      return NULL;
+    if (!add_names(answer, &last, names, &more)) {
+      malformed(error, "contacts");
+      return NULL;
+    }
+  }
   g_ptr_array_add(names, NULL);
-  return list ? (char **)g_ptr_array_steal(names, NULL) : NULL;
+  return (char **)g_ptr_array_steal(names, NULL);
 }
 
 static gboolean

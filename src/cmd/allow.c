@@ -33,47 +33,98 @@ static const char notes[] =
     "  doppel deny carol search\n"
     "  doppel allow --forget bob send";
 
+typedef Doppel__Wire__ControlPermission Permission;
+typedef Doppel__Wire__ControlPermissions Permissions;
+
 static const TableColumn columns[] = {
     {"USER", "user"}, {"SERVICE", "service"}, {"MAY", "may"}, {"LIMITS", "limits"}, {"SINCE", "since"},
 };
 
-static void
-print_permissions(const Doppel__Wire__ControlPermissions *permissions, gboolean json)
+static Permissions *
+ask(const char *verb, const ProtobufCMessage *body, GError **error)
 {
+  return (Permissions *)network_ask(verb, body, &doppel__wire__control_permissions__descriptor, error);
+}
+
+/* All pages. NULL with an error; `permissions` are of the pages. */
+static GPtrArray *
+ask_all(GPtrArray *permissions, GError **error)
+{
+  g_autoptr(GPtrArray) pages = network_answers_new();
+  Doppel__Wire__ControlPermissionsPage question = DOPPEL__WIRE__CONTROL_PERMISSIONS_PAGE__INIT;
+  for (gboolean more = TRUE; more;) {
+    Permissions *page = ask("permissions", &question.base, error);
+    if (!page)
+      return NULL;
+    g_ptr_array_add(pages, page);
+    for (gsize i = 0; i < page->n_permissions; i++)
+      g_ptr_array_add(permissions, page->permissions[i]);
+    more = page->more && page->n_permissions > 0;
+    if (more) {
+      const Permission *last = page->permissions[page->n_permissions - 1];
+      question.origin = last->origin;
+      question.group = last->group;
+      question.service = last->service;
+    }
+  }
+  return g_steal_pointer(&pages);
+}
+
+/* Users first, everybody last, as narrower subjects count before wider ones. */
+static int
+width(const Permission *permission)
+{
+  return permission->origin.len > 0 ? 0 : *permission->group ? 1 : 2;
+}
+
+static int
+by_subject(gconstpointer a, gconstpointer b)
+{
+  const Permission *one = *(const Permission *const *)a, *other = *(const Permission *const *)b;
+  int order = width(one) - width(other);
+  order = order ? order : strcmp(one->subject, other->subject);
+  return order ? order : strcmp(one->service, other->service);
+}
+
+static int
+list(const char *verb, gboolean json)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GPtrArray) permissions = g_ptr_array_new();
+  g_autoptr(GPtrArray) pages = ask_all(permissions, &error);
+  if (!pages)
+    return cmd_fail(verb, error);
   g_autoptr(Table) table = table_new(columns, G_N_ELEMENTS(columns));
-  for (gsize i = 0; i < permissions->n_permissions; i++) {
-    const Doppel__Wire__ControlPermission *each = permissions->permissions[i];
+  g_ptr_array_sort(permissions, by_subject);
+  for (guint i = 0; i < permissions->len; i++) {
+    const Permission *each = permissions->pdata[i];
     g_autofree char *since = network_time(each->since);
     const char *cells[] = {each->subject, each->service, each->allow ? "yes" : "no", each->limits, since};
     table_add(table, cells);
   }
-  if (json || permissions->n_permissions > 0)
+  if (json || permissions->len > 0)
     table_print(table, json, stdout);
   else
     fputs("Nobody may do anything in this device's clone: \"doppel allow USER SERVICE\" changes that.\n",
           stderr);
+  return 0;
 }
 
 static int
-permit(const char *verb, int argc, char **argv, gboolean forget, gboolean json)
+permit(const char *verb, char **argv, gboolean forget, gboolean json)
 {
   g_autoptr(GError) error = NULL;
   Doppel__Wire__ControlPermit question = DOPPEL__WIRE__CONTROL_PERMIT__INIT;
-  g_autofree char *limits = argc > 3 ? g_strjoinv(",", argv + 3) : g_strdup("");
-  if (argc > 2) {
-    question.subject = argv[1];
-    question.service = argv[2];
-    question.limits = limits;
-    question.forget = forget;
-  }
-  ProtobufCMessage *answer = network_ask(argc > 2 ? verb : "permissions", argc > 2 ? &question.base : NULL,
-                                         &doppel__wire__control_permissions__descriptor, &error);
-  if (!answer)
+  g_autofree char *limits = g_strjoinv(",", argv + 3);
+  question.subject = argv[1];
+  question.service = argv[2];
+  question.limits = limits;
+  question.forget = forget;
+  Permissions *none = ask(verb, &question.base, &error);
+  if (!none)
     return cmd_fail(verb, error);
-  if (argc <= 2 || json)
-    print_permissions((const Doppel__Wire__ControlPermissions *)answer, json);
-  protobuf_c_message_free_unpacked(answer, NULL);
-  return 0;
+  doppel__wire__control_permissions__free_unpacked(none, NULL);
+  return json ? list(verb, json) : 0;
 }
 
 static int
@@ -95,7 +146,7 @@ run(const char *verb, const char *summary, const char *words, int most, int argc
     fprintf(stderr, "doppel %s: which service? Write doppel %s %s SERVICE.\n", verb, verb, argv[1]);
     return 2;
   }
-  return permit(verb, argc, argv, forget, json);
+  return argc > 2 ? permit(verb, argv, forget, json) : list(verb, json);
 }
 
 int

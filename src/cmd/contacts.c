@@ -18,37 +18,76 @@ static const char notes[] = "Examples:\n"
                             "  doppel contacts add work/alice alice-at-work\n"
                             "  doppel contacts forget alice";
 
+typedef Doppel__Wire__ControlContacts Contacts;
+
 static const TableColumn columns[] = {{"NAME", "name"}, {"USER", "user"}, {"SINCE", "since"}};
 
-static void
-print_contacts(const Doppel__Wire__ControlContacts *contacts, gboolean json)
+static Contacts *
+ask(const char *verb, const ProtobufCMessage *body, GError **error)
 {
+  return (Contacts *)network_ask(verb, body, &doppel__wire__control_contacts__descriptor, error);
+}
+
+static int
+by_name(gconstpointer a, gconstpointer b)
+{
+  const Doppel__Wire__ControlContact *const *one = a, *const *other = b;
+  return strcmp((*one)->name, (*other)->name);
+}
+
+/* All pages. NULL with an error; `contacts` are of the pages. */
+static GPtrArray *
+ask_all(GPtrArray *contacts, GError **error)
+{
+  g_autoptr(GPtrArray) pages = network_answers_new();
+  Doppel__Wire__ControlContactsPage question = DOPPEL__WIRE__CONTROL_CONTACTS_PAGE__INIT;
+  for (gboolean more = TRUE; more;) {
+    Contacts *page = ask("contacts", &question.base, error);
+    if (!page)
+      return NULL;
+    g_ptr_array_add(pages, page);
+    for (gsize i = 0; i < page->n_contacts; i++)
+      g_ptr_array_add(contacts, page->contacts[i]);
+    more = page->more && page->n_contacts > 0;
+    if (more)
+      question.after = page->contacts[page->n_contacts - 1]->origin;
+  }
+  return g_steal_pointer(&pages);
+}
+
+static int
+list(gboolean json)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GPtrArray) contacts = g_ptr_array_new();
+  g_autoptr(GPtrArray) pages = ask_all(contacts, &error);
+  if (!pages)
+    return cmd_fail("contacts", error);
   g_autoptr(Table) table = table_new(columns, G_N_ELEMENTS(columns));
-  for (gsize i = 0; i < contacts->n_contacts; i++) {
-    const Doppel__Wire__ControlContact *each = contacts->contacts[i];
+  g_ptr_array_sort(contacts, by_name);
+  for (guint i = 0; i < contacts->len; i++) {
+    const Doppel__Wire__ControlContact *each = contacts->pdata[i];
     g_autofree char *user = network_key(&each->origin), *since = network_time(each->since);
     const char *cells[] = {each->name, user, since};
     table_add(table, cells);
   }
-  if (json || contacts->n_contacts > 0)
+  if (json || contacts->len > 0)
     table_print(table, json, stdout);
   else
     fputs("There are no contacts yet: \"doppel contacts add USER\", or \"doppel allow\", makes one.\n",
           stderr);
+  return 0;
 }
 
 static int
-contacts(const Doppel__Wire__ControlContactEdit *edit, gboolean json)
+change(const Doppel__Wire__ControlContactEdit *edit, gboolean json)
 {
   g_autoptr(GError) error = NULL;
-  ProtobufCMessage *answer = network_ask(edit ? "contact" : "contacts", edit ? &edit->base : NULL,
-                                         &doppel__wire__control_contacts__descriptor, &error);
-  if (!answer)
+  Contacts *none = ask("contact", &edit->base, &error);
+  if (!none)
     return cmd_fail("contacts", error);
-  if (!edit || json)
-    print_contacts((const Doppel__Wire__ControlContacts *)answer, json);
-  protobuf_c_message_free_unpacked(answer, NULL);
-  return 0;
+  doppel__wire__control_contacts__free_unpacked(none, NULL);
+  return json ? list(json) : 0;
 }
 
 int
@@ -66,7 +105,7 @@ cmd_contacts(int argc, char **argv)
   if (!cmd_parse(context, &argc, &argv, 0, 3))
     return 2;
   if (argc == 1)
-    return contacts(NULL, json);
+    return list(json);
   gboolean add = strcmp(argv[1], "add") == 0, forget = strcmp(argv[1], "forget") == 0;
   if ((!add && !forget) || argc == 2 || (forget && argc > 3)) {
     fprintf(stderr,
@@ -78,5 +117,5 @@ cmd_contacts(int argc, char **argv)
   edit.user = argv[2];
   edit.name = argc > 3 ? argv[3] : (char *)"";
   edit.forget = forget;
-  return contacts(&edit, json);
+  return change(&edit, json);
 }

@@ -63,6 +63,18 @@ network_ask(const char *verb, const ProtobufCMessage *body, const ProtobufCMessa
   return NULL;
 }
 
+static void
+answer_free(gpointer answer)
+{
+  protobuf_c_message_free_unpacked(answer, NULL);
+}
+
+GPtrArray *
+network_answers_new(void)
+{
+  return g_ptr_array_new_with_free_func(answer_free);
+}
+
 char *
 network_key(const ProtobufCBinaryData *key)
 {

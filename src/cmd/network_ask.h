@@ -9,6 +9,9 @@
 ProtobufCMessage *network_ask(const char *verb, const ProtobufCMessage *body,
                               const ProtobufCMessageDescriptor *answer, GError **error);
 
+/* Answers that are kept together, such as the pages of a list: an array. */
+GPtrArray *network_answers_new(void);
+
 /* For tables: the caller's. */
 char *network_key(const ProtobufCBinaryData *key); /* "key:FINGERPRINT"; "" where it is none */
 char *network_time(gint64 seconds);                /* seconds since 1970; "" for 0 */

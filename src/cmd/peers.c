@@ -23,6 +23,8 @@ static const char notes[] = "A directory that shows different lists to different
                             "  doppel peers --list --count 20\n"
                             "  doppel peers --directories     who answers, since when one does not";
 
+typedef Doppel__Wire__ControlPeers Peers;
+
 static const TableColumn columns[] = {
     {"NAME", "name"},
     {"STATE", "state"},
@@ -93,20 +95,39 @@ warn_binding(void)
   protobuf_c_message_free_unpacked(answer, NULL);
 }
 
+/* All pages, of which the first has more than links. NULL with an error. */
+static GPtrArray *
+ask_all(Table *table, GError **error)
+{
+  g_autoptr(GPtrArray) pages = network_answers_new();
+  Doppel__Wire__ControlPeersPage question = DOPPEL__WIRE__CONTROL_PEERS_PAGE__INIT;
+  for (gboolean more = TRUE; more;) {
+    Peers *page =
+        (Peers *)network_ask("peers", &question.base, &doppel__wire__control_peers__descriptor, error);
+    if (!page)
+      return NULL;
+    g_ptr_array_add(pages, page);
+    for (gsize i = 0; i < page->n_peers; i++)
+      add_peer(table, page->peers[i]);
+    more = page->more && page->n_peers > 0;
+    if (more)
+      question.after = page->peers[page->n_peers - 1]->id;
+  }
+  return g_steal_pointer(&pages);
+}
+
 static int
 peers(gboolean directories, gboolean json)
 {
   g_autoptr(GError) error = NULL;
-  ProtobufCMessage *answer = network_ask("peers", NULL, &doppel__wire__control_peers__descriptor, &error);
-  if (!answer)
-    return cmd_fail("peers", error);
-  const Doppel__Wire__ControlPeers *told = (const Doppel__Wire__ControlPeers *)answer;
   g_autoptr(Table) table = table_new(columns, G_N_ELEMENTS(columns));
-  for (gsize i = 0; i < told->n_peers; i++)
-    add_peer(table, told->peers[i]);
+  g_autoptr(GPtrArray) pages = ask_all(table, &error);
+  if (!pages)
+    return cmd_fail("peers", error);
+  const Peers *told = pages->pdata[0];
   if (directories)
     peers_directories_print(told, json);
-  else if (json || told->n_peers > 0)
+  else if (json || table_rows(table) > 0)
     table_print(table, json, stdout);
   else
     fputs("The clone is linked with no other now; links are made when they are used.\n", stderr);
@@ -114,7 +135,6 @@ peers(gboolean directories, gboolean json)
     print_head(told->heads[i]);
   peers_directories_warn(told);
   warn_binding();
-  protobuf_c_message_free_unpacked(answer, NULL);
   return 0;
 }
 

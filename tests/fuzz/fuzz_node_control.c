@@ -298,6 +298,37 @@ pack_list(gsize *length)
 }
 
 static guint8 *
+pack_contacts_page(gsize *length)
+{
+  gsize size;
+  Doppel__Wire__ControlContactsPage page = DOPPEL__WIRE__CONTROL_CONTACTS_PAGE__INIT;
+  page.after.data = (guint8 *)input_bytes(&world.input, input_below(&world.input, 2) ? 32 : 3, &size);
+  page.after.len = size;
+  return pack(&page.base, length);
+}
+
+static guint8 *
+pack_permissions_page(gsize *length)
+{
+  gsize size;
+  char group[256], service[256];
+  Doppel__Wire__ControlPermissionsPage page = DOPPEL__WIRE__CONTROL_PERMISSIONS_PAGE__INIT;
+  page.origin.data = (guint8 *)input_bytes(&world.input, input_below(&world.input, 2) ? 32 : 0, &size);
+  page.origin.len = size;
+  page.group = (char *)some_text(group);
+  page.service = (char *)some_service(service);
+  return pack(&page.base, length);
+}
+
+static guint8 *
+pack_peers_page(gsize *length)
+{
+  Doppel__Wire__ControlPeersPage page = DOPPEL__WIRE__CONTROL_PEERS_PAGE__INIT;
+  page.after = input_below(&world.input, 4);
+  return pack(&page.base, length);
+}
+
+static guint8 *
 pack_whois(gsize *length)
 {
   char user[256];
@@ -368,10 +399,10 @@ static const struct {
     {"deny", pack_permit, &doppel__wire__control_permissions__descriptor},
     {"contact", pack_contact, &doppel__wire__control_contacts__descriptor},
     {"contact", pack_contact, &doppel__wire__control_contacts__descriptor},
-    {"contacts", pack_bytes, &doppel__wire__control_contacts__descriptor},
-    {"permissions", pack_bytes, &doppel__wire__control_permissions__descriptor},
+    {"contacts", pack_contacts_page, &doppel__wire__control_contacts__descriptor},
+    {"permissions", pack_permissions_page, &doppel__wire__control_permissions__descriptor},
     {"status", pack_bytes, &doppel__wire__control_status__descriptor},
-    {"peers", pack_bytes, &doppel__wire__control_peers__descriptor},
+    {"peers", pack_peers_page, &doppel__wire__control_peers__descriptor},
     {"whois", pack_whois, &doppel__wire__control_user__descriptor},
     {"list", pack_list, &doppel__wire__control_listed__descriptor},
     {"bind", pack_bind, NULL},
@@ -393,7 +424,8 @@ ask(const char *verb, const ProtobufCMessageDescriptor *answers, const guint8 *b
 static char *
 everybodys(void)
 {
-  g_autoptr(GPtrArray) all = node_store_permissions(world.node.store, NULL);
+  const NodeSubject first = {0};
+  g_autoptr(GPtrArray) all = node_store_permissions(world.node.store, &first, "", G_MAXUINT, NULL);
   GString *text = g_string_new(NULL);
   demand(all != NULL);
   for (guint i = 0; i < all->len; i++) {

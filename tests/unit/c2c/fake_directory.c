@@ -219,11 +219,29 @@ directory_client_learn(DirectoryClient *client, Record *record, Record **newer, 
   return TRUE;
 }
 
+static int
+by_origin(gconstpointer a, gconstpointer b)
+{
+  const DirectoryResult *const *one = a, *const *other = b;
+  return memcmp((*one)->record->origin.bytes, (*other)->record->origin.bytes, sizeof(IdentityPublic));
+}
+
 GPtrArray *
 directory_client_list(DirectoryClient *client, const IdentityPublic *after, guint count, gboolean *more,
                       DirectoryHead *head, GError **error)
 {
-  return g_ptr_array_new_with_free_func((GDestroyNotify)directory_result_free);
+  GPtrArray *results = g_ptr_array_new_with_free_func((GDestroyNotify)directory_result_free);
+  g_autoptr(GDir) folder = g_dir_open(fake_directory, 0, NULL);
+  for (const char *name; (name = g_dir_read_name(folder));) {
+    g_autofree char *path = g_build_filename(fake_directory, name, NULL);
+    g_autoptr(Record) record = load(path);
+    if (record && (!after || memcmp(record->origin.bytes, after->bytes, sizeof after->bytes) > 0))
+      g_ptr_array_add(results, result_new(client, record, FALSE));
+  }
+  g_ptr_array_sort(results, by_origin);
+  *more = results->len > count;
+  g_ptr_array_set_size(results, (gint)MIN(results->len, count));
+  return results;
 }
 
 GArray *

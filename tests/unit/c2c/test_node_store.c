@@ -234,7 +234,8 @@ test_limits_of_decision(void)
   g_assert_true(node_store_may(world.store, &alice, "run", &decision, &error));
   g_assert_true(decision.allowed);
   g_assert_cmpstr(decision.limits, ==, "memory=1G,time=60");
-  g_autoptr(GPtrArray) all = node_store_permissions(world.store, &error);
+  const NodeSubject first = {0};
+  g_autoptr(GPtrArray) all = node_store_permissions(world.store, &first, "", 10, &error);
   g_assert_cmpuint(all->len, ==, 1);
   g_assert_true(g_str_has_prefix(((NodePermission *)all->pdata[0])->subject, "key:"));
 }
