@@ -1,22 +1,28 @@
 /* What the owner's devices ask a node, with bodies of any content, while directories answer late, find
- * somebody else or nobody, and programs leave before they are answered. Each call is answered once, with what
- * its asker can unpack, whatever is in the store; lists that come in pages come to an end and have everything
- * once; and nobody may do anything whom the owner has not allowed it.
+ * somebody else or nobody, links to others come and go, and programs leave before they are answered. Each
+ * call is answered once, with what its asker can unpack, whatever is in the store; lists that come in pages
+ * come to an end and have everything once; and nobody may do anything whom the owner has not allowed it.
  *
- * The linker gives the node this file's calls and directory: see meson.build. */
+ * The linker gives the node this file's calls, links and directory: see meson.build. */
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "c2c/node_bind.h"
 #include "c2c/node_control_private.h"
 #include "c2c/node_store_groups.h"
 #include "c2c/node_store_private.h"
+#include "identity/address.h"
 #include "people.h"
 #include "record_world.h"
 #include "sockets.h"
 
 #define STEPS     40
 #define CALLS_MAX 64u
+#define LINKS_MAX 128u
+#define CROWD     300u /* contacts and permissions more than a page has */
+#define FAR       40u  /* users whose links are more than a page has: of so many addresses */
 
 typedef struct {
   const ProtobufCMessageDescriptor *answers; /* with; NULL: bytes */
@@ -43,6 +49,8 @@ typedef struct {
   Call calls[CALLS_MAX + 1];
   guint count;
   GArray *questions;
+  int ends[LINKS_MAX]; /* the others' of links */
+  guint linked;
   Input input;
 } World;
 static World world;
@@ -140,6 +148,33 @@ __wrap_node_directory_configure(NodeDirectory *directory, const GPtrArray *place
 {
   demand(places->len > 0);
   return TRUE;
+}
+
+GPtrArray *
+__wrap_node_directory_heads(NodeDirectory *directory)
+{
+  return g_ptr_array_new();
+}
+
+Link *
+__wrap_link_dial_later(const char *const *addresses, const IdentityKey *own, const IdentityPublic *peer,
+                       const guint8 clone[16], const LinkOptions *options, GError **error)
+{
+  int ends[2];
+  demand(addresses && addresses[0]);
+  if (world.linked == LINKS_MAX) {
+    doppel_error_set(error, DOPPEL_ERROR_GONE, "nobody is there");
+    return NULL;
+  }
+  demand(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+  world.ends[world.linked++] = ends[1];
+  return link_new_local(ends[0]);
+}
+
+void
+__wrap_link_set_addresses(Link *link, const char *const *addresses)
+{
+  demand(addresses && addresses[0]);
 }
 
 /* As node_groups.c keeps it, before anybody is told or after some were not reached. */
@@ -425,7 +460,8 @@ static char *
 everybodys(void)
 {
   const NodeSubject first = {0};
-  g_autoptr(GPtrArray) all = node_store_permissions(world.node.store, &first, "", G_MAXUINT, NULL);
+  /* These come before all others'. */
+  g_autoptr(GPtrArray) all = node_store_permissions(world.node.store, &first, "", CALLS_MAX, NULL);
   GString *text = g_string_new(NULL);
   demand(all != NULL);
   for (guint i = 0; i < all->len; i++) {
@@ -510,6 +546,75 @@ answer_one(void)
     question.registered(input_below(&world.input, 10), 1, "words", question.data);
 }
 
+/* Users of whom more is told than of others. */
+static Record *
+far_record(guint number)
+{
+  static Record *records[FAR];
+  if (records[number])
+    return records[number];
+  g_autoptr(WorldUser) user = world_user_new(1000 + 10 * number, "far");
+  g_autofree char *host = g_strnfill(IDENTITY_ADDRESS_MAX - strlen(":4280"), 'h'),
+                  *address = g_strconcat(host, ":4280", NULL);
+  const char *addresses[RECORD_ADDRESSES_MAX + 1] = {NULL};
+  for (guint i = 0; i < RECORD_ADDRESSES_MAX; i++)
+    addresses[i] = address;
+  user->binding.serial = 1;
+  g_autoptr(GBytes) bound = record_sign_binding(user->key, &user->binding);
+  g_autoptr(GBytes) whereabouts =
+      record_sign_whereabouts(user->clone, addresses, 1, WORLD_TIME, WORLD_TIME + 100);
+  records[number] = record_assemble(user->root, NULL, 0, bound, user->hosting, whereabouts, NULL);
+  demand(records[number] != NULL);
+  return records[number];
+}
+
+/* As a program's stream makes it. */
+static void
+link_to(Record *record)
+{
+  NodePeer *peer = node_peer(&world.node, &record->origin, TRUE);
+  node_peer_learn(peer, record);
+  node_peer_link(peer, NULL);
+}
+
+static void
+settle(void)
+{
+  for (guint i = 0; i < 400 && g_main_context_iteration(NULL, FALSE); i++)
+    ;
+}
+
+static void
+hang_up(void)
+{
+  guint which = input_number(&world.input, 1);
+  if (world.linked == 0)
+    return;
+  int *end = &world.ends[which % world.linked];
+  if (*end >= 0)
+    close(*end);
+  *end = -1;
+}
+
+/* More of everything than a page has. */
+static void
+crowd(void)
+{
+  NodeStore *store = world.node.store;
+  if (world.linked == 0 && world.node.own)
+    for (guint i = 0; i < FAR; i++)
+      link_to(far_record(i));
+  demand(node_store_begin(store, NULL));
+  for (guint i = 0; i < CROWD; i++) {
+    IdentityPublic origin = {{2, (guint8)(i >> 8), (guint8)i}};
+    const NodeSubject subject = {.origin = &origin};
+    g_autofree char *name = g_strdup_printf("crowd%u", i);
+    demand(node_store_add_contact(store, name, &origin, 1, NULL) &&
+           node_store_permit(store, &subject, "send", TRUE, "", 1, NULL));
+  }
+  demand(node_store_end(store, TRUE, NULL));
+}
+
 static gboolean
 is_waited_for(const Call *call)
 {
@@ -555,9 +660,103 @@ count_members(void)
   return count;
 }
 
+static ProtobufCMessage *
+ask_page(const char *verb, const ProtobufCMessage *page, const ProtobufCMessageDescriptor *descriptor)
+{
+  gsize length;
+  g_autofree guint8 *body = pack(page, &length);
+  world.count = CALLS_MAX;
+  Call *call = ask(verb, descriptor, body, length);
+  while (world.questions->len > 0) {
+    const Question question = g_array_index(world.questions, Question, 0);
+    const Doppel__Wire__ControlPeers report = DOPPEL__WIRE__CONTROL_PEERS__INIT;
+    g_array_remove_index(world.questions, 0);
+    question.packed(&report.base, NULL, question.data);
+  }
+  demand(call->answered && call->good);
+  ProtobufCMessage *message = protobuf_c_message_unpack(descriptor, NULL, g_bytes_get_size(call->answer),
+                                                        g_bytes_get_data(call->answer, NULL));
+  demand(message != NULL);
+  g_clear_pointer(&call->answer, g_bytes_unref);
+  return message;
+}
+
+static void
+check_contacts(void)
+{
+  Doppel__Wire__ControlContactsPage page = DOPPEL__WIRE__CONTROL_CONTACTS_PAGE__INIT;
+  g_autoptr(GPtrArray) all = node_store_contacts(world.node.store, NULL, G_MAXUINT, NULL);
+  IdentityPublic last;
+  guint told = 0;
+  for (gboolean more = TRUE; more;) {
+    Doppel__Wire__ControlContacts *contacts = (Doppel__Wire__ControlContacts *)ask_page(
+        "contacts", &page.base, &doppel__wire__control_contacts__descriptor);
+    more = contacts->more;
+    demand(!more || contacts->n_contacts > 0);
+    for (gsize i = 0; i < contacts->n_contacts; i++, told++)
+      demand(told < all->len && memcmp(contacts->contacts[i]->origin.data,
+                                       ((const NodeContact *)all->pdata[told])->origin.bytes, 32) == 0);
+    if (more)
+      memcpy(last.bytes, contacts->contacts[contacts->n_contacts - 1]->origin.data, sizeof last.bytes);
+    page.after = (ProtobufCBinaryData){sizeof last.bytes, last.bytes};
+    doppel__wire__control_contacts__free_unpacked(contacts, NULL);
+  }
+  demand(told == all->len);
+}
+
+static void
+check_permissions(void)
+{
+  const NodeSubject first = {0};
+  Doppel__Wire__ControlPermissionsPage page = DOPPEL__WIRE__CONTROL_PERMISSIONS_PAGE__INIT;
+  Doppel__Wire__ControlPermissions *before = NULL, *permissions;
+  g_autoptr(GPtrArray) all = node_store_permissions(world.node.store, &first, "", G_MAXUINT, NULL);
+  guint told = 0;
+  for (gboolean more = TRUE; more; before = permissions) {
+    permissions = (Doppel__Wire__ControlPermissions *)ask_page(
+        "permissions", &page.base, &doppel__wire__control_permissions__descriptor);
+    more = permissions->more;
+    demand(!more || permissions->n_permissions > 0);
+    for (gsize i = 0; i < permissions->n_permissions; i++, told++) {
+      const Doppel__Wire__ControlPermission *each = permissions->permissions[i];
+      const NodePermission *there = told < all->len ? all->pdata[told] : NULL;
+      demand(there && g_str_equal(each->subject, there->subject) &&
+             g_str_equal(each->service, there->service));
+      page.origin = each->origin;
+      page.group = each->group;
+      page.service = each->service;
+    }
+    if (before)
+      doppel__wire__control_permissions__free_unpacked(before, NULL);
+  }
+  doppel__wire__control_permissions__free_unpacked(before, NULL);
+  demand(told == all->len);
+}
+
+static void
+check_links(void)
+{
+  Doppel__Wire__ControlPeersPage page = DOPPEL__WIRE__CONTROL_PEERS_PAGE__INIT;
+  guint told = 0, count = 0;
+  for (gboolean more = TRUE; more;) {
+    Doppel__Wire__ControlPeers *peers =
+        (Doppel__Wire__ControlPeers *)ask_page("peers", &page.base, &doppel__wire__control_peers__descriptor);
+    more = peers->more;
+    demand(!more || peers->n_peers > 0);
+    for (gsize i = 0; i < peers->n_peers; i++, told++) {
+      demand(peers->peers[i]->id > page.after && node_link_by_id(&world.node, peers->peers[i]->id));
+      page.after = peers->peers[i]->id;
+    }
+    doppel__wire__control_peers__free_unpacked(peers, NULL);
+  }
+  for (guint i = 0; i < world.node.links->len; i++)
+    count += !((const NodeLink *)world.node.links->pdata[i])->ended;
+  demand(told == count);
+}
+
 /* All pages of groups: each member of each once, in order. */
 static void
-check_pages(void)
+check_groups(void)
 {
   Doppel__Wire__ControlGroupEdit edit = DOPPEL__WIRE__CONTROL_GROUP_EDIT__INIT;
   g_autofree char *after = g_strdup("");
@@ -565,16 +764,10 @@ check_pages(void)
   guint told = 0;
   gboolean more = TRUE;
   for (guint pages = 0; more; pages++) {
-    gsize length;
     edit.after = after;
-    world.count = CALLS_MAX;
-    g_autofree guint8 *body = pack(&edit.base, &length);
-    Call *call = ask("group", &doppel__wire__control_groups__descriptor, body, length);
-    demand(call->answered && call->good && pages < 64);
-    Doppel__Wire__ControlGroups *groups = doppel__wire__control_groups__unpack(
-        NULL, g_bytes_get_size(call->answer), g_bytes_get_data(call->answer, NULL));
-    g_clear_pointer(&call->answer, g_bytes_unref);
-    demand(groups && (!groups->more || groups->n_groups > 0));
+    Doppel__Wire__ControlGroups *groups = (Doppel__Wire__ControlGroups *)ask_page(
+        "group", &edit.base, &doppel__wire__control_groups__descriptor);
+    demand(pages < 64 && (!groups->more || groups->n_groups > 0));
     more = groups->more;
     for (gsize i = 0; i < groups->n_groups; i++) {
       const Doppel__Wire__ControlGroup *group = groups->groups[i];
@@ -640,6 +833,7 @@ begin(void)
   memset(world.config.clone, 7, sizeof world.config.clone);
   node->config = &world.config;
   node->links = g_ptr_array_new();
+  node->dials = g_ptr_array_new();
   node->bound = g_ptr_array_new();
   node->questions = g_ptr_array_new();
   node->store = empty_store();
@@ -659,11 +853,37 @@ finish(void)
     go(&world.calls[i]);
     g_clear_pointer(&world.calls[i].answer, g_bytes_unref);
   }
-  check_pages();
+  settle();
+  check_contacts();
+  check_permissions();
+  check_links();
+  check_groups();
+  node_peers_clear(node);
   node_register_clear(node);
-  g_ptr_array_unref(node->links);
+  g_ptr_array_unref(node->dials);
   g_ptr_array_unref(node->questions);
+  for (guint i = 0; i < world.linked; i++)
+    if (world.ends[i] >= 0)
+      close(world.ends[i]);
   g_array_unref(world.questions);
+}
+
+static void
+step(void)
+{
+  guint what = input_below(&world.input, 16);
+  if (what <= 1)
+    answer_one();
+  else if (what == 2 && world.count > 0)
+    go(&world.calls[input_number(&world.input, 1) % world.count]);
+  else if (what == 3 && world.node.own)
+    link_to(people_any_record(&world.input));
+  else if (what == 4)
+    hang_up();
+  else if (what == 5 && input_below(&world.input, 8) == 0)
+    crowd();
+  else
+    ask_something();
 }
 
 static GLogWriterOutput
@@ -676,6 +896,7 @@ int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
   people_files_in_memory();
+  people_home(0); /* time stands still from now on */
   g_log_set_writer_func(say_nothing, NULL, NULL);
   return 0;
 }
@@ -683,18 +904,16 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 int
 LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
 {
+  g_main_context_default();
+  guint before = sockets_open();
   world = (World){.input = {data, length}};
   begin();
   for (guint i = 0; i < STEPS && world.input.left > 0; i++) {
-    guint what = input_below(&world.input, 8);
-    if (what == 0)
-      answer_one();
-    else if (what == 1 && world.count > 0)
-      go(&world.calls[input_number(&world.input, 1) % world.count]);
-    else
-      ask_something();
+    step();
+    settle();
     check_calls();
   }
   finish();
+  demand(sockets_open() == before);
   return 0;
 }
