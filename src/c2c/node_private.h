@@ -103,14 +103,16 @@ void node_peer_check(NodePeer *peer);
 NodeLink *node_peer_link(NodePeer *peer, GError **error);
 /* It has proved to be that peer's. */
 void node_peer_attach(NodePeer *peer, NodeLink *link);
-void node_link_end(NodeLink *link);
-NodeLink *node_link_by_id(Node *node, guint64 id);
-void node_accept_sockets(Node *node, gboolean *orphan);
 /* Takes note of what has changed about links, and says when node_peers_tick() has something to do. */
 gint64 node_peers_due(Node *node, gint64 now);
 void node_peers_tick(Node *node, gint64 now);
 void node_peers_clear(Node *node);
 guint node_peer_streams(const NodePeer *peer);
+
+/* node_link.c */
+void node_link_end(NodeLink *link);
+NodeLink *node_link_by_id(Node *node, guint64 id);
+void node_accept_sockets(Node *node, gboolean *orphan);
 
 /* node_introduce.c */
 gboolean node_introduce(NodeLink *link, GError **error);
