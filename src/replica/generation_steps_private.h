@@ -94,6 +94,9 @@ gboolean generation_steps_tell(GenerationSteps *steps, const char *path, const T
 /* The clone has several names of what was here, and this is no longer one of them. */
 gboolean generation_steps_parted(const TreeNode *told, const ReplicaFacts *facts);
 
+/* The clone loses that node. */
+void generation_steps_remove(GenerationSteps *steps, gint64 node);
+
 /* `path` is left as it is for now, with the reason. */
 void generation_steps_leave(GenerationSteps *steps, const char *path, int failure);
 

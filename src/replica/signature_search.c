@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "replica/signature_segments.h"
 #include "replica/signature_sums.h"
 #include "replica/signature_table.h"
 
@@ -13,7 +14,6 @@
  * Literals are cut off before the window moves on. All positions count from the content's start. */
 struct SignatureSearch {
   const SignatureKey *key;
-  gsize piece; /* bytes of literals of a step, at most */
   SignatureTick tick;
   gpointer tick_data;
   SignatureReader reader;
@@ -45,11 +45,7 @@ struct SignatureSearch {
   guint8 hash[GENERATION_CONTENT_HASH]; /* of the content that signature_search_hash() read */
   gboolean hash_kept;                   /* that is the one in the window, which is searched now */
 
-  GenerationSegment run; /* the copy or zeros that may still grow; length 0: none */
-  GenerationStep *filling;
-  guint8 *literals; /* of `filling` */
-  gsize literal_length;
-  GQueue ready; /* of GenerationStep * */
+  SignatureSegments out;
 };
 
 SignatureSearch *
@@ -57,20 +53,11 @@ signature_search_new(const SignatureKey *key)
 {
   SignatureSearch *search = g_new0(SignatureSearch, 1);
   search->key = key;
-  search->piece = GENERATION_LITERAL_MAX;
   search->table = signature_table_new();
   search->hasher = XXH3_createState();
   search->sums = g_byte_array_new();
-  g_queue_init(&search->ready);
+  signature_segments_init(&search->out);
   return search;
-}
-
-static void
-drop_steps(SignatureSearch *search)
-{
-  g_queue_clear_full(&search->ready, (GDestroyNotify)generation_step_free);
-  g_clear_pointer(&search->filling, generation_step_free);
-  g_clear_pointer(&search->literals, g_free);
 }
 
 void
@@ -78,7 +65,7 @@ signature_search_free(SignatureSearch *search)
 {
   if (!search)
     return;
-  drop_steps(search);
+  signature_segments_clear(&search->out);
   signature_table_free(search->table);
   XXH3_freeState(search->hasher);
   g_byte_array_unref(search->sums);
@@ -120,7 +107,7 @@ reserve(SignatureSearch *search, gsize room)
 static void
 begin_at_start(SignatureSearch *search, int fd, guint64 size)
 {
-  drop_steps(search);
+  signature_segments_clear(&search->out);
   search->fd = fd;
   search->size = size;
   search->begin = search->end = search->at = 0;
@@ -141,7 +128,6 @@ begin(SignatureSearch *search, guint64 size, const Signature *const *sources, gu
   search->table_filled = FALSE;
   search->expects = search->matches;
   search->expected_source = search->expected_block = 0;
-  search->run = (GenerationSegment){0};
   g_byte_array_set_size(search->sums, 0);
   sum_zeros(search);
 }
@@ -174,103 +160,22 @@ bytes_at(const SignatureSearch *search, guint64 position)
   return search->window + (position - search->begin);
 }
 
-/* What comes out: segments into steps. */
-
-static void
-finish_step(SignatureSearch *search)
-{
-  if (!search->filling)
-    return;
-  g_queue_push_tail(&search->ready, search->filling);
-  search->filling->data =
-      search->literals ? g_bytes_new_take(g_steal_pointer(&search->literals), search->literal_length) : NULL;
-  search->filling = NULL;
-}
-
-static void
-add_segment(SignatureSearch *search, const GenerationSegment *segment)
-{
-  if (search->filling && search->filling->segments->len == GENERATION_SEGMENTS_MAX)
-    finish_step(search);
-  if (!search->filling) {
-    search->filling = generation_step_new(GENERATION_SEGMENTS);
-    search->filling->segments = g_array_new(FALSE, FALSE, sizeof(GenerationSegment));
-    search->literal_length = 0;
-  }
-  g_array_append_val(search->filling->segments, *segment);
-}
-
-static GenerationSegment *
-last_segment(SignatureSearch *search)
-{
-  GArray *segments = search->filling ? search->filling->segments : NULL;
-  return segments ? &g_array_index(segments, GenerationSegment, segments->len - 1) : NULL;
-}
-
-/* Literals have room of their own from the first on, so that they stay where they are; what the window moved
- * on in between is one segment all the same. */
-static void
-add_literal(SignatureSearch *search, const guint8 *bytes, gsize length)
-{
-  while (length > 0) {
-    if (search->filling && search->literal_length == search->piece)
-      finish_step(search);
-    gsize part = MIN(length, search->piece - (search->filling ? search->literal_length : 0));
-    GenerationSegment *last = last_segment(search);
-    if (!last || last->kind != GENERATION_LITERAL) {
-      GenerationSegment segment = {.kind = GENERATION_LITERAL};
-      add_segment(search, &segment);
-      last = last_segment(search);
-    }
-    if (!search->literals)
-      search->literals = g_malloc(MIN(search->piece, search->size - search->literal_from));
-    guint8 *to = search->literals + search->literal_length;
-    memcpy(to, bytes, part);
-    last->bytes = last->length ? last->bytes : to;
-    last->length += part;
-    search->literal_length += part;
-    bytes += part;
-    length -= part;
-  }
-}
-
-static void
-put_run(SignatureSearch *search)
-{
-  if (search->run.length)
-    add_segment(search, &search->run);
-  search->run.length = 0;
-}
-
 /* What was judged and is in no run is literal. */
 static void
 put_literals(SignatureSearch *search)
 {
   if (search->literal_from == search->at)
     return;
-  put_run(search);
-  add_literal(search, bytes_at(search, search->literal_from), search->at - search->literal_from);
+  signature_segments_literal(&search->out, bytes_at(search, search->literal_from),
+                             search->at - search->literal_from, search->size - search->literal_from);
   search->literal_from = search->at;
-}
-
-static gboolean
-run_goes_on(const GenerationSegment *run, const GenerationSegment *more)
-{
-  return run->length && run->kind == more->kind &&
-         (run->kind == GENERATION_ZEROS ||
-          (run->source == more->source && run->offset + run->length == more->offset));
 }
 
 static void
 put_known(SignatureSearch *search, const GenerationSegment *known)
 {
   put_literals(search);
-  if (run_goes_on(&search->run, known)) {
-    search->run.length += known->length;
-  } else {
-    put_run(search);
-    search->run = *known;
-  }
+  signature_segments_known(&search->out, known);
   search->at += known->length;
   search->literal_from = search->at;
 }
@@ -533,8 +438,7 @@ static void
 finish(SignatureSearch *search)
 {
   put_literals(search);
-  put_run(search);
-  finish_step(search);
+  signature_segments_end(&search->out);
   hash_judged(search);
   sign_judged(search);
 }
@@ -542,13 +446,13 @@ finish(SignatureSearch *search)
 GenerationStep *
 signature_search_next(SignatureSearch *search, GError **error)
 {
-  while (g_queue_is_empty(&search->ready) && !search->ended) {
+  while (g_queue_is_empty(&search->out.ready) && !search->ended) {
     if (!judge(search, error))
       return NULL;
     if (search->ended)
       finish(search);
   }
-  return g_queue_pop_head(&search->ready);
+  return g_queue_pop_head(&search->out.ready);
 }
 
 Signature *
@@ -570,7 +474,7 @@ signature_search_set_tick(SignatureSearch *search, SignatureTick tick, gpointer 
 void
 signature_search_set_piece(SignatureSearch *search, gsize piece)
 {
-  search->piece = CLAMP(piece, 1, GENERATION_LITERAL_MAX);
+  search->out.piece = CLAMP(piece, 1, GENERATION_LITERAL_MAX);
 }
 
 void
