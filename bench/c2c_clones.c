@@ -11,10 +11,7 @@
  * last one of them moves to another port, its connections broken, while another one has a stream to it. Says
  * on standard error what it is at. */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <glib/gstdio.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,22 +28,20 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "c2c/api.h"
-#include "c2c/node.h"
-#include "c2c/node_bind.h"
-#include "identity/statement.h"
+#include "light_clone.h"
 #include "link/link.h"
 #include "link/pass.h"
 #include "wire/c2c_control.pb-c.h"
 
-enum { DEGREE = 4, CLONES_MAX = 4096, ASKERS = 16, ANSWER_MS = 60000, WAIT_S = 120, BODY = 1000 };
+enum { DEGREE = 4, CLONES_MAX = 4096, ASKERS = 16, WAIT_S = 120, BODY = 1000 };
 enum { ADDED = 500 /* members of the group in one request */, ROUNDS = 2 };
-typedef enum { ROLE_ORIGIN, ROLE_RECOVERY, ROLE_CLONE, ROLE_DEVICE, ROLE_PROVIDER } Role;
 
 static int count = 100;
 static int idle_seconds = 20;
 static char *folder = NULL, *directory_text = NULL;
 static int moved_fd;      /* tells the last clone that it is somewhere else */
 static GPtrArray *places; /* of DirectoryPlace */
+static LightClone **clones;
 static pid_t host;
 
 static const GOptionEntry options[] = {
@@ -86,67 +81,6 @@ seconds_since(gint64 begin_ns)
   return (double)(clock_now_ns() - begin_ns) / 1e9;
 }
 
-/* ---- who they are */
-
-static IdentityKey *
-derive(Role role, guint number)
-{
-  g_autofree char *text = g_strdup_printf("clones %d %u", role, number);
-  guint8 secret[STATEMENT_HASH_LENGTH];
-  statement_hash(text, strlen(text), secret);
-  return identity_key_from_seed(secret);
-}
-
-static void
-clone_id(guint number, guint8 id[RECORD_ID_LENGTH])
-{
-  memset(id, 0, RECORD_ID_LENGTH);
-  id[0] = 1;
-  memcpy(id + 4, &number, sizeof number);
-}
-
-static char *
-user_name(guint number)
-{
-  return g_strdup_printf("user%u", number);
-}
-
-static char *
-path_of(guint number, const char *file)
-{
-  g_autofree char *name = user_name(number);
-  return g_build_filename(folder, name, file, NULL);
-}
-
-static Record *
-make_record(guint number)
-{
-  const DirectoryPlace *home = places->pdata[0];
-  g_autoptr(IdentityKey) origin = derive(ROLE_ORIGIN, number), recovery = derive(ROLE_RECOVERY, number);
-  g_autoptr(IdentityKey) clone = derive(ROLE_CLONE, number), device = derive(ROLE_DEVICE, number);
-  g_autoptr(IdentityKey) provider = derive(ROLE_PROVIDER, 0);
-  g_autofree char *name = user_name(number);
-  gint64 now = clock_unix_time();
-  RecordBinding binding = {.origin = *identity_key_public(origin),
-                           .name = name,
-                           .clone_key = *identity_key_public(clone),
-                           .device = *identity_key_public(device),
-                           .provider = *identity_key_public(provider),
-                           .directory = home->key,
-                           .serial = 1,
-                           .issued = now,
-                           .expires = now + 86400};
-  clone_id(number, binding.clone);
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GBytes) root = record_sign_root(origin, identity_key_public(recovery));
-  g_autoptr(GBytes) bound = record_sign_binding(origin, &binding);
-  g_autoptr(GBytes) hosting = record_sign_hosting(provider, binding.clone, &binding.clone_key, now);
-  Record *record = record_assemble(root, NULL, 0, bound, hosting, NULL, &error);
-  if (!record)
-    die(name, error->message);
-  return record;
-}
-
 /* ---- nodes, and the host of all */
 
 static int
@@ -175,19 +109,12 @@ addresses_now(void *data)
 static int
 run_node(guint number, int control_fd)
 {
-  g_autoptr(IdentityKey) key = derive(ROLE_CLONE, number);
-  g_autofree char *name = user_name(number), *place = path_of(number, NULL);
-  NodeConfig config = {.directory = place,
-                       .replica = place,
-                       .clone_name = name,
-                       .key = key,
-                       .control_fd = control_fd,
+  NodeConfig config = {.control_fd = control_fd,
                        .services = services,
                        .addresses = addresses_now,
                        .addresses_fd = number == (guint)count - 1 ? moved_fd : 0,
                        .data = GUINT_TO_POINTER(number)};
-  clone_id(number, config.clone);
-  return node_run(&config);
+  return light_clone_run(clones[number], &config);
 }
 
 static int
@@ -239,10 +166,8 @@ start_nodes(int *controls)
 {
   for (guint number = 0; number < (guint)count; number++) {
     int ends[2];
-    g_autofree char *place = path_of(number, NULL);
-    if (g_mkdir(place, 0700) < 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
-      die(place, g_strerror(errno));
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+      die("a socket", g_strerror(errno));
     pid_t node = fork();
     if (node < 0)
       die("fork", g_strerror(errno));
@@ -283,61 +208,17 @@ run_host(const int listeners[2])
 
 /* ---- asking nodes */
 
-static int
-keep_answer(const unsigned char *body, size_t length, int more, void *data)
-{
-  GBytes **answer = data;
-  g_clear_pointer(answer, g_bytes_unref);
-  *answer = g_bytes_new(body, length);
-  return 0;
-}
-
-static GBytes *
-ask_node(guint number, const char *verb, const void *body, gsize length)
-{
-  g_autofree char *socket_path = path_of(number, NODE_SOCKET);
-  char *why = NULL;
-  GBytes *answer = NULL;
-  C2c *c2c = c2c_open(socket_path, &why);
-  if (!c2c || c2c_control(c2c, verb, body, length, ANSWER_MS, keep_answer, &answer, &why) < 0)
-    die(verb, why ? why : g_strerror(errno));
-  c2c_close(c2c);
-  return answer;
-}
-
 static void
 bind_node(gpointer data, gpointer user_data)
 {
-  guint number = GPOINTER_TO_UINT(data) - 1;
-  g_autoptr(GError) error = NULL;
-  g_autoptr(Record) record = make_record(number);
-  g_autoptr(GBytes) body = node_bind_encode(record, places);
-  gsize length;
-  const void *bytes = g_bytes_get_data(body, &length);
-  g_autoptr(GBytes) answer = ask_node(number, NODE_BIND_VERB, bytes, length);
-  g_autoptr(NodeBound) bound =
-      node_bound_decode(g_bytes_get_data(answer, NULL), g_bytes_get_size(answer), record, &error);
-  if (!bound || bound->status != DIRECTORY_STATUS(OK))
-    die("registering", bound ? bound->message : error->message);
-}
-
-static void
-permit(guint number, const char *service)
-{
-  guint8 bytes[128];
-  char everybody[] = "*";
-  Doppel__Wire__ControlPermit permit = DOPPEL__WIRE__CONTROL_PERMIT__INIT;
-  permit.subject = everybody;
-  permit.service = (char *)service;
-  gsize length = doppel__wire__control_permit__pack(&permit, bytes);
-  g_autoptr(GBytes) answer = ask_node(number, "allow", bytes, length);
+  light_clone_bind(clones[GPOINTER_TO_UINT(data) - 1], places);
 }
 
 static void
 permit_all(gpointer data, gpointer user_data)
 {
-  permit(GPOINTER_TO_UINT(data) - 1, "echo");
-  permit(GPOINTER_TO_UINT(data) - 1, "group");
+  light_clone_permit(clones[GPOINTER_TO_UINT(data) - 1], "*", "echo");
+  light_clone_permit(clones[GPOINTER_TO_UINT(data) - 1], "*", "group");
 }
 
 /* ---- a message to all */
@@ -349,8 +230,8 @@ name_everybody(void)
 {
   everybody = g_new0(char *, count + 1);
   for (guint number = 0; number < (guint)count; number++) {
-    g_autoptr(IdentityKey) origin = derive(ROLE_ORIGIN, number);
-    g_autofree char *text = identity_public_to_text(identity_key_public(origin));
+    const IdentityPublic origin = light_clone_origin(clones[number]);
+    g_autofree char *text = identity_public_to_text(&origin);
     everybody[number] = g_strconcat("key:", text, NULL);
   }
 }
@@ -364,7 +245,7 @@ edit_group(guint number, Doppel__Wire__ControlGroupEdit *edit)
   gsize length = doppel__wire__control_group_edit__get_packed_size(edit);
   g_autofree guint8 *bytes = g_malloc(length);
   doppel__wire__control_group_edit__pack(edit, bytes);
-  g_autoptr(GBytes) answer = ask_node(number, "group", bytes, length);
+  g_autoptr(GBytes) answer = light_clone_ask(clones[number], "group", bytes, length);
   Doppel__Wire__ControlGroups *groups =
       doppel__wire__control_groups__unpack(NULL, g_bytes_get_size(answer), g_bytes_get_data(answer, NULL));
   if (!groups)
@@ -390,9 +271,8 @@ static void
 listen_all(C2cListener **listeners)
 {
   for (guint number = 1; number < (guint)count; number++) {
-    g_autofree char *socket_path = path_of(number, NODE_SOCKET);
     char *why = NULL;
-    C2c *c2c = c2c_open(socket_path, &why);
+    C2c *c2c = c2c_open(clones[number]->socket, &why);
     listeners[number] = c2c ? c2c_listen(c2c, "group:all", &why) : NULL;
     if (!listeners[number])
       die("listening to a group", why ? why : g_strerror(errno));
@@ -483,14 +363,7 @@ echoes(int fd, const char *words)
 static int
 dial(guint from, guint to)
 {
-  g_autofree char *socket_path = path_of(from, NODE_SOCKET), *user = user_name(to);
-  char *why = NULL;
-  C2c *c2c = c2c_open(socket_path, &why);
-  int fd = c2c ? c2c_dial(c2c, user, "echo", &why) : -1;
-  if (fd < 0)
-    die(user, why ? why : g_strerror(errno));
-  c2c_close(c2c);
-  return fd;
+  return light_clone_dial(clones[from], clones[to]->name, "echo");
 }
 
 /* Dials the parent's child `data` - 1. */
@@ -522,7 +395,7 @@ await_sockets(void)
 {
   gint64 begin = clock_now_ns();
   for (guint number = 0; number < (guint)count; number++) {
-    g_autofree char *path = path_of(number, NODE_SOCKET);
+    const char *path = clones[number]->socket;
     while (!g_file_test(path, G_FILE_TEST_EXISTS)) {
       if (seconds_since(begin) > WAIT_S || waitpid(host, NULL, WNOHANG) != 0)
         die(path, "does not come");
@@ -542,7 +415,7 @@ count_messages(guint64 *sent, guint64 *taken)
 {
   *sent = *taken = 0;
   for (guint number = 0; number < (guint)count; number++) {
-    g_autoptr(GBytes) answer = ask_node(number, "status", NULL, 0);
+    g_autoptr(GBytes) answer = light_clone_ask(clones[number], "status", NULL, 0);
     Doppel__Wire__ControlStatus *status =
         doppel__wire__control_status__unpack(NULL, g_bytes_get_size(answer), g_bytes_get_data(answer, NULL));
     if (!status)
@@ -558,7 +431,7 @@ moved_bytes(void)
 {
   Moved sum = {0};
   for (guint number = 0; number < (guint)count; number++) {
-    g_autoptr(GBytes) answer = ask_node(number, "peers", NULL, 0);
+    g_autoptr(GBytes) answer = light_clone_ask(clones[number], "peers", NULL, 0);
     Doppel__Wire__ControlPeers *peers =
         doppel__wire__control_peers__unpack(NULL, g_bytes_get_size(answer), g_bytes_get_data(answer, NULL));
     if (!peers)
@@ -676,6 +549,11 @@ begin(int listeners[2])
   DirectoryPlace *place = directory_place_parse(directory_text, &error);
   if (!place)
     die(directory_text, error->message);
+  clones = g_new0(LightClone *, count);
+  for (guint number = 0; number < (guint)count; number++) {
+    g_autofree char *name = g_strdup_printf("user%u", number);
+    clones[number] = light_clone_new(folder, number, name, NULL);
+  }
   places = g_ptr_array_new();
   g_ptr_array_add(places, place);
   getrlimit(RLIMIT_NOFILE, &files);

@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "c2c/api.h"
-#include "c2c/node.h"
 #include "c2c/node_bind.h"
 #include "doppel/c2c.h"
 #include "identity/statement.h"
@@ -80,21 +79,16 @@ own_address(void *data)
   return g_strdupv((char **)one);
 }
 
-static int
-run_node(LightClone *clone, int control_fd, const Service *services, const ServiceTask *tasks)
+int
+light_clone_run(LightClone *clone, NodeConfig *config)
 {
   g_autoptr(IdentityKey) key = derive(ROLE_CLONE, clone->number);
-  NodeConfig config = {.directory = clone->place,
-                       .replica = clone->store,
-                       .clone_name = clone->name,
-                       .key = key,
-                       .control_fd = control_fd,
-                       .services = services,
-                       .tasks = tasks,
-                       .addresses = own_address,
-                       .data = clone};
-  clone_id(clone->number, config.clone);
-  return node_run(&config);
+  config->directory = clone->place;
+  config->replica = clone->store;
+  config->clone_name = clone->name;
+  config->key = key;
+  clone_id(clone->number, config->clone);
+  return node_run(config);
 }
 
 static int
@@ -135,7 +129,9 @@ run_host(LightClone *clone, pid_t parent, const Service *services, const Service
       _exit(1);
     io_close(&listener);
     close(ends[0]);
-    _exit(run_node(clone, ends[1], services, tasks));
+    NodeConfig config = {
+        .control_fd = ends[1], .services = services, .tasks = tasks, .addresses = own_address, .data = clone};
+    _exit(light_clone_run(clone, &config));
   }
   close(ends[1]);
   for (;;) {
@@ -193,8 +189,8 @@ keep_answer(const unsigned char *body, size_t length, int more, void *data)
   return 0;
 }
 
-static GBytes *
-ask_node(LightClone *clone, const char *verb, const void *body, gsize length)
+GBytes *
+light_clone_ask(LightClone *clone, const char *verb, const void *body, gsize length)
 {
   char *why = NULL;
   GBytes *answer = NULL;
@@ -203,6 +199,13 @@ ask_node(LightClone *clone, const char *verb, const void *body, gsize length)
     g_error("%s: %s: %s", clone->name, verb, why ? why : g_strerror(errno));
   c2c_close(c2c);
   return answer;
+}
+
+IdentityPublic
+light_clone_origin(const LightClone *clone)
+{
+  g_autoptr(IdentityKey) origin = derive(ROLE_ORIGIN, clone->number);
+  return *identity_key_public(origin);
 }
 
 static Record *
@@ -242,7 +245,7 @@ light_clone_bind(LightClone *clone, const GPtrArray *places)
   g_autoptr(GBytes) body = node_bind_encode(record, places);
   gsize length;
   const void *bytes = g_bytes_get_data(body, &length);
-  g_autoptr(GBytes) answer = ask_node(clone, NODE_BIND_VERB, bytes, length);
+  g_autoptr(GBytes) answer = light_clone_ask(clone, NODE_BIND_VERB, bytes, length);
   g_autoptr(NodeBound) bound =
       node_bound_decode(g_bytes_get_data(answer, NULL), g_bytes_get_size(answer), record, &error);
   if (!bound || bound->status != DIRECTORY_STATUS(OK))
@@ -258,7 +261,7 @@ light_clone_permit(LightClone *clone, const char *subject, const char *service)
   permit.service = (char *)service;
   g_assert(doppel__wire__control_permit__get_packed_size(&permit) <= sizeof bytes);
   gsize length = doppel__wire__control_permit__pack(&permit, bytes);
-  g_autoptr(GBytes) answer = ask_node(clone, "allow", bytes, length);
+  g_autoptr(GBytes) answer = light_clone_ask(clone, "allow", bytes, length);
 }
 
 int

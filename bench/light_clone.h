@@ -7,7 +7,7 @@
 #include <sys/types.h>
 
 #include "c2c/directory_place.h"
-#include "c2c/service.h"
+#include "c2c/node.h"
 
 typedef struct {
   guint number;
@@ -26,8 +26,18 @@ void light_clone_free(LightClone *clone);
 /* Its node runs, and answers by its socket, when this returns. `host` goes with this process. */
 void light_clone_start(LightClone *clone, const Service *services, const ServiceTask *tasks);
 
+/* Its node, in this process, to its end: for who listens for it in another way. Who the clone is is put into
+ * `config`. */
+int light_clone_run(LightClone *clone, NodeConfig *config);
+
 /* Ends it at once: nobody listens at its address any more. */
 void light_clone_stop(LightClone *clone);
+
+/* What the node answers; the caller's. */
+GBytes *light_clone_ask(LightClone *clone, const char *verb, const void *body, gsize length);
+
+/* Its user. */
+IdentityPublic light_clone_origin(const LightClone *clone);
 
 /* Registers it in the first of `places` (of DirectoryPlace). */
 void light_clone_bind(LightClone *clone, const GPtrArray *places);
