@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "cmd/clone_where.h"
 #include "replicator/pace.h"
 
 enum { TIME_LEAST_MS = 100, DAY_MS = 86400000 };
@@ -45,6 +46,13 @@ checkpoint_words_options(const char *time, const char *rate, gboolean keep, RunO
   options->keep_checkpoints = keep;
   return checkpoint_words_time(time, &options->checkpoint_ms, error) &&
          (!rate || pace_parse(rate, &options->checkpoint_rate, error));
+}
+
+CheckpointClient *
+checkpoint_words_open(const char *verb, const char *clone, GError **error)
+{
+  clone_where_check(verb, clone);
+  return checkpoint_client_open(clone, error);
 }
 
 char *

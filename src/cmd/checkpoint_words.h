@@ -17,5 +17,8 @@ gboolean checkpoint_words_time(const char *text, int *ms, GError **error);
 gboolean checkpoint_words_options(const char *time, const char *rate, gboolean keep, RunOptions *options,
                                   GError **error);
 
+/* A connection to the clone, which is looked for where it has moved. NULL with an error. */
+CheckpointClient *checkpoint_words_open(const char *verb, const char *clone, GError **error);
+
 /* The program and its arguments. */
 char *checkpoint_words_command(const CheckpointChain *chain);

@@ -2,7 +2,6 @@
 #include <stdio.h>
 
 #include "cmd/checkpoint_words.h"
-#include "cmd/clone_where.h"
 #include "cmd/cmd.h"
 #include "cmd/table.h"
 
@@ -137,8 +136,7 @@ cmd_checkpoints(int argc, char **argv)
     return 2;
   }
   g_autoptr(GError) error = NULL;
-  clone_where_check("checkpoints", clone);
-  g_autoptr(CheckpointClient) client = checkpoint_client_open(clone, &error);
+  g_autoptr(CheckpointClient) client = checkpoint_words_open("checkpoints", clone, &error);
   if (!client)
     return cmd_fail("checkpoints", error);
   return remove_some ? remove_all(client, argv + 1, force) : print_all(client, json);

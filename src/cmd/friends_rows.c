@@ -140,6 +140,23 @@ friends_rows_print(const FriendsRows *rows, gboolean json)
     table_print(table, json, stdout);
 }
 
+gboolean
+friends_rows_refused(const SendMessage *answer, GError **error)
+{
+  if (answer->what_case == DOPPEL__SEND__MESSAGE__WHAT_REFUSED)
+    return doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "%s", answer->refused->words);
+  return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the clone's answer is none");
+}
+
+gboolean
+friends_rows_change(int fd, Doppel__Send__Message__WhatCase what, void *message, GError **error)
+{
+  g_autoptr(SendMessage) answer =
+      send_message_put(fd, what, message, error) ? send_message_receive(fd, error) : NULL;
+  return answer &&
+         (answer->what_case == DOPPEL__SEND__MESSAGE__WHAT_END || friends_rows_refused(answer, error));
+}
+
 GPtrArray *
 friends_rows_ask(int fd, GError **error)
 {
@@ -154,10 +171,7 @@ friends_rows_ask(int fd, GError **error)
     if (message->what_case == DOPPEL__SEND__MESSAGE__WHAT_END)
       return g_steal_pointer(&rows);
     if (message->what_case != DOPPEL__SEND__MESSAGE__WHAT_ROW) {
-      doppel_error_set(error, DOPPEL_ERROR_FAILED, "%s",
-                       message->what_case == DOPPEL__SEND__MESSAGE__WHAT_REFUSED
-                           ? message->refused->words
-                           : "the clone's answer is none");
+      friends_rows_refused(message, error);
       return NULL;
     }
     g_ptr_array_add(rows, g_steal_pointer(&message));

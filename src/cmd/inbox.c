@@ -35,22 +35,11 @@ options_clear(Options *options)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
 static gboolean
-wrong_answer(const SendMessage *answer, GError **error)
-{
-  if (answer && answer->what_case == DOPPEL__SEND__MESSAGE__WHAT_REFUSED)
-    return doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "%s", answer->refused->words);
-  return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the clone's answer is none");
-}
-
-static gboolean
 ask_remove(int fd, guint64 id, GError **error)
 {
   Doppel__Send__Remove message = DOPPEL__SEND__REMOVE__INIT;
   message.id = id;
-  if (!send_message_put(fd, DOPPEL__SEND__MESSAGE__WHAT_REMOVE, &message, error))
-    return FALSE;
-  g_autoptr(SendMessage) answer = send_message_receive(fd, error);
-  return answer && (answer->what_case == DOPPEL__SEND__MESSAGE__WHAT_END || wrong_answer(answer, error));
+  return friends_rows_change(fd, DOPPEL__SEND__MESSAGE__WHAT_REMOVE, &message, error);
 }
 
 static gboolean
@@ -64,7 +53,7 @@ receive_content(int fd, FriendsFile *file, guint64 size, FriendsProgress *progre
       return TRUE;
     if (message->what_case != DOPPEL__SEND__MESSAGE__WHAT_CHUNK ||
         message->chunk->data.len > size - file->offset)
-      return wrong_answer(message, error);
+      return friends_rows_refused(message, error);
     if (!friends_file_write(file, message->chunk->data.data, message->chunk->data.len, error))
       return FALSE;
     friends_progress_tell(file->offset, size, progress);
@@ -90,7 +79,7 @@ get(int fd, const Doppel__Send__Row *row, const Options *options, GError **error
     return FALSE;
   g_autoptr(SendMessage) found = send_message_receive(fd, error);
   if (!found || found->what_case != DOPPEL__SEND__MESSAGE__WHAT_FOUND)
-    return found && wrong_answer(found, error);
+    return found && friends_rows_refused(found, error);
   friends_progress_begin(&progress, row->name, !options->json);
   gboolean done = receive_content(fd, &file, row->size, &progress, error);
   friends_progress_end(&progress);

@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmd/clone_where.h"
+#include "cmd/cmd.h"
+
 gboolean
 job_words_number(const char *verb, const char *text, guint64 *number)
 {
@@ -13,6 +16,22 @@ job_words_number(const char *verb, const char *text, guint64 *number)
   fprintf(stderr, "doppel %s: jobs have numbers, which \"doppel jobs\" lists, and \"%s\" is none\n", verb,
           text);
   return FALSE;
+}
+
+JobClient *
+job_words_open(const char *verb, const char *clone, char *const *numbers, int *status)
+{
+  g_autoptr(GError) error = NULL;
+  for (guint64 number; *numbers; numbers++)
+    if (!job_words_number(verb, *numbers, &number)) {
+      *status = 2;
+      return NULL;
+    }
+  clone_where_check(verb, clone);
+  JobClient *client = job_client_open(clone, &error);
+  if (!client)
+    *status = cmd_fail(verb, error);
+  return client;
 }
 
 const char *

@@ -12,6 +12,10 @@
 /* The number of a job. FALSE after telling the user that it is none. */
 gboolean job_words_number(const char *verb, const char *text, guint64 *number);
 
+/* A connection to the clone, which is looked for where it has moved, for a verb that was given `numbers` of
+ * jobs. NULL after telling the user why there is none; *status is the exit status then. */
+JobClient *job_words_open(const char *verb, const char *clone, char *const *numbers, int *status);
+
 /* "running", "ended", "killed", "failed", ... */
 const char *job_words_state(const JobState *state);
 

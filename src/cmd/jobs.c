@@ -1,7 +1,6 @@
 /* doppel jobs: the background jobs of a clone. */
 #include <stdio.h>
 
-#include "cmd/clone_where.h"
 #include "cmd/cmd.h"
 #include "cmd/job_words.h"
 #include "cmd/table.h"
@@ -137,9 +136,11 @@ cmd_jobs(int argc, char **argv)
   if (!cmd_parse(context, &argc, &argv, 0, 0))
     return 2;
   g_autoptr(GError) error = NULL;
-  clone_where_check("jobs", clone);
-  g_autoptr(JobClient) client = job_client_open(clone, &error);
-  g_autoptr(GPtrArray) jobs = client ? job_client_list(client, &error) : NULL;
+  int status;
+  g_autoptr(JobClient) client = job_words_open("jobs", clone, argv + 1, &status);
+  if (!client)
+    return status;
+  g_autoptr(GPtrArray) jobs = job_client_list(client, &error);
   if (!jobs)
     return cmd_fail("jobs", error);
   if (has_results(jobs)) {

@@ -1,7 +1,6 @@
 /* doppel kill: ends background jobs. */
 #include <stdio.h>
 
-#include "cmd/clone_where.h"
 #include "cmd/cmd.h"
 #include "cmd/job_words.h"
 
@@ -21,9 +20,7 @@ kill_all(JobClient *client, char **words, gboolean now)
   for (; *words; words++) {
     g_autoptr(GError) error = NULL;
     guint64 number;
-    if (!job_words_number("kill", *words, &number))
-      return FALSE;
-    if (job_client_kill(client, number, now, &error))
+    if (job_words_number("kill", *words, &number) && job_client_kill(client, number, now, &error))
       continue;
     cmd_fail("kill", error);
     all = FALSE;
@@ -47,14 +44,7 @@ cmd_kill(int argc, char **argv)
   g_option_context_add_main_entries(context, options, NULL);
   if (!cmd_parse(context, &argc, &argv, 1, G_MAXINT))
     return 2;
-  guint64 number;
-  for (char **word = argv + 1; *word; word++)
-    if (!job_words_number("kill", *word, &number))
-      return 2;
-  g_autoptr(GError) error = NULL;
-  clone_where_check("kill", clone);
-  g_autoptr(JobClient) client = job_client_open(clone, &error);
-  if (!client)
-    return cmd_fail("kill", error);
-  return kill_all(client, argv + 1, now) ? 0 : 1;
+  int status;
+  g_autoptr(JobClient) client = job_words_open("kill", clone, argv + 1, &status);
+  return !client ? status : kill_all(client, argv + 1, now) ? 0 : 1;
 }

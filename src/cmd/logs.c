@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/io.h"
-#include "cmd/clone_where.h"
 #include "cmd/cmd.h"
 #include "cmd/job_words.h"
 
@@ -39,15 +38,16 @@ cmd_logs(int argc, char **argv)
   g_option_context_set_summary(context, summary);
   g_option_context_set_description(context, notes);
   g_option_context_add_main_entries(context, options, NULL);
-  guint64 number, offset = 0;
-  if (!cmd_parse(context, &argc, &argv, 1, 1) || !job_words_number("logs", argv[1], &number))
+  if (!cmd_parse(context, &argc, &argv, 1, 1))
     return 2;
+  int status = 2;
+  guint64 number, offset = 0;
   g_autoptr(GError) error = NULL;
-  clone_where_check("logs", clone);
-  g_autoptr(JobClient) client = job_client_open(clone, &error);
+  g_autoptr(JobClient) client = job_words_open("logs", clone, argv + 1, &status);
+  if (!client || !job_words_number("logs", argv[1], &number))
+    return status;
   guint streams = (out ? JOB_LOGS_STDOUT : 0) | (err ? JOB_LOGS_STDERR : 0);
-  if (!client ||
-      !job_client_logs(client, number, follow, streams, &offset, print_bytes, NULL, job_words_lost, &error))
+  if (!job_client_logs(client, number, follow, streams, &offset, print_bytes, NULL, job_words_lost, &error))
     return cmd_fail("logs", error);
   job_words_collect_others("logs", client);
   return 0;

@@ -22,13 +22,8 @@ static gboolean
 cancel(int fd, const char *word, GError **error)
 {
   Doppel__Send__Cancel message = DOPPEL__SEND__CANCEL__INIT;
-  if (!friends_parse_id(word, &message.id, error) ||
-      !send_message_put(fd, DOPPEL__SEND__MESSAGE__WHAT_CANCEL, &message, error))
-    return FALSE;
-  g_autoptr(SendMessage) answer = send_message_receive(fd, error);
-  if (answer && answer->what_case == DOPPEL__SEND__MESSAGE__WHAT_REFUSED)
-    return doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "%s", answer->refused->words);
-  return answer != NULL;
+  return friends_parse_id(word, &message.id, error) &&
+         friends_rows_change(fd, DOPPEL__SEND__MESSAGE__WHAT_CANCEL, &message, error);
 }
 
 static gboolean

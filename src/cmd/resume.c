@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "cmd/checkpoint_words.h"
-#include "cmd/clone_where.h"
 #include "cmd/cmd.h"
 #include "cmd/job_words.h"
 #include "replicator/checkpoint_here.h"
@@ -154,8 +153,7 @@ cmd_resume(int argc, char **argv)
   if (!cmd_parse(context, &argc, &argv, 0, 1))
     return 2;
   g_autoptr(GError) error = NULL;
-  clone_where_check("resume", clone);
-  g_autoptr(CheckpointClient) client = checkpoint_client_open(clone, &error);
+  g_autoptr(CheckpointClient) client = checkpoint_words_open("resume", clone, &error);
   g_autoptr(GPtrArray) list = client ? checkpoint_client_list(client, &error) : NULL;
   const Doppel__Wire__CheckpointSummary *run = list ? find(list, argc > 1 ? argv[1] : NULL, &error) : NULL;
   if (!run)

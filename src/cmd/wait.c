@@ -1,7 +1,6 @@
 /* doppel wait: until background jobs are over. */
 #include <stdio.h>
 
-#include "cmd/clone_where.h"
 #include "cmd/cmd.h"
 #include "cmd/job_words.h"
 
@@ -57,17 +56,10 @@ cmd_wait(int argc, char **argv)
   g_option_context_add_main_entries(context, options, NULL);
   if (!cmd_parse(context, &argc, &argv, 1, G_MAXINT))
     return 2;
-  guint64 number;
-  for (char **word = argv + 1; *word; word++)
-    if (!job_words_number("wait", *word, &number))
-      return 2;
-  g_autoptr(GError) error = NULL;
-  clone_where_check("wait", clone);
-  g_autoptr(JobClient) client = job_client_open(clone, &error);
-  if (!client)
-    return cmd_fail("wait", error);
   int status = 0;
-  for (char **word = argv + 1; *word; word++)
+  guint64 number;
+  g_autoptr(JobClient) client = job_words_open("wait", clone, argv + 1, &status);
+  for (char **word = argv + 1; client && *word; word++)
     if (job_words_number("wait", *word, &number))
       status = wait_for(client, number, adopt);
   return status;
