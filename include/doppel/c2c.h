@@ -33,7 +33,11 @@ void c2c_close(C2c *c2c);
 /* A stream to `service` of the clone of `user` (a name, "directory/name" or "key:FINGERPRINT"; NULL: the own
  * clone): a connected stream socket, the caller's, for read(2), write(2), poll(2), shutdown(2). -1 with *why
  * and errno: ENOENT no such user or service, EACCES not allowed, EHOSTUNREACH their clone is away, EAGAIN too
- * many streams, EIO. */
+ * many streams, EIO.
+ *
+ * As with TCP (RFC 9293, section 3.8.6.1), the other end may take its time, for ever if its clone stays
+ * linked: only the program knows how long is too long. What it writes waits in bounded memory, then write(2)
+ * does. Who must not wait sets SO_SNDTIMEO and SO_RCVTIMEO (socket(7)) or asks poll(2). */
 int c2c_dial(C2c *c2c, const char *user, const char *service, char **why);
 
 /* How a stream ended, after read(2) has given 0 on it: 0 where the program at the other end has ended it (or

@@ -542,6 +542,33 @@ assert_gets(C2cListener *listener, const char *from, const char *words)
   g_assert_cmpstr(bytes, ==, words);
 }
 
+/* Somebody who does not read keeps a program waiting as long as that will, and nobody else. */
+static void
+test_unread(void)
+{
+  g_auto(World) world = world_new();
+  const struct timeval patience = {.tv_usec = 200000};
+  static const guint8 bytes[65536];
+  gsize most = 64u << 20, written = 0;
+  ssize_t put;
+  C2cPeer peer;
+  clone_permit(world.bob, "allow", "alice", "*", "");
+  C2c *c2c = c2c_open(world.bob->socket, NULL);
+  C2cListener *listener = c2c_listen(c2c, "message:chat", NULL);
+  g_assert_nonnull(listener);
+  g_auto(Fd) fd = clone_dial(world.alice, "bob", "message:chat");
+  g_auto(Fd) unread = c2c_accept(listener, &peer);
+  g_assert_cmpint(unread, >=, 0);
+  g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience), ==, 0);
+  while ((put = send(fd, bytes, sizeof bytes, MSG_NOSIGNAL)) > 0 && written < most)
+    written += put;
+  g_assert_cmpint(put, <, 0);
+  g_assert_cmpint(errno, ==, EAGAIN);
+  assert_echoes(world.alice, "bob", "echo");
+  c2c_listener_close(listener);
+  c2c_close(c2c);
+}
+
 /* A message gets to all members once, also when one is away, and to nobody else; nor from anybody else. */
 static void
 test_group(void)
@@ -716,6 +743,7 @@ main(int argc, char **argv)
   g_test_add_func("/node/strangers", test_strangers);
   g_test_add_func("/node/lost-clone", test_lost_clone);
   g_test_add_func("/node/flood", test_flood);
+  g_test_add_func("/node/unread", test_unread);
   g_test_add_func("/node/group", test_group);
   g_test_add_func("/node/group-kept", test_group_kept);
   g_test_add_func("/node/group-many", test_group_many);
