@@ -243,6 +243,8 @@ step(Pair *pair, Input *input)
     break;
   case 3: /* beside its replica, a member sends anything */
     bytes = input_blob(input, &length);
+    if (!doc_keyring_has(doc->ring, doc_history_epoch(doc->history)))
+      break;
     made = seal(doc, DOC_EDIT, bytes, length);
     give_number(pair, made);
     break;

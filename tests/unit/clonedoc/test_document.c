@@ -38,6 +38,29 @@ test_first_comes_first(void)
   assert_text(&room, "one two three ");
 }
 
+/* It is shown in that order before it is sent, too. */
+static void
+test_first_is_shown_first(void)
+{
+  g_auto(Room) room = room_new(2);
+  Member *ann = room_member(&room, 0), *bob = room_member(&room, 1);
+  member_type_at(bob, 0, "pending");
+  member_type_at(ann, 0, "first ");
+  member_send(ann, room.server);
+  member_read(bob, room.server, 1);
+  g_autofree char *shown = member_text(bob);
+  g_assert_cmpstr(shown, ==, "first pending");
+  g_autoptr(GBytes) flight = doc_document_submit(bob->doc);
+  member_read(ann, room.server, 1);
+  member_type_at(ann, 6, "second ");
+  member_send(ann, room.server);
+  member_read(bob, room.server, 1);
+  g_autofree char *later = member_text(bob);
+  g_assert_cmpstr(later, ==, "first second pending");
+  settle(room.members, room.server);
+  assert_text(&room, "first second pending");
+}
+
 /* What is typed while an entry is in flight goes in one, behind it; the same bytes are sent again. */
 static void
 test_one_in_flight(void)
@@ -352,6 +375,7 @@ main(int argc, char **argv)
 {
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/document/first-comes-first", test_first_comes_first);
+  g_test_add_func("/document/first-is-shown-first", test_first_is_shown_first);
   g_test_add_func("/document/one-in-flight", test_one_in_flight);
   g_test_add_func("/document/types-before-the-first", test_types_before_the_first);
   g_test_add_func("/document/long-edit", test_long_edit);
