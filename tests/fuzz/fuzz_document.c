@@ -86,6 +86,7 @@ work(DocDocument *doc, Input *input)
   demand(ot_text_equal(doc_document_text(doc), doc_document_text(again)) &&
          doc_document_number(doc) == doc_document_number(again));
   g_autoptr(GBytes) flight = doc_document_flight(doc);
+  demand(!entry || g_bytes_equal(entry, flight));
   if (flight)
     take(doc, doc_document_number(doc) + 1, flight);
 }
