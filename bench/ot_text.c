@@ -1,6 +1,6 @@
 /* What text work costs: real editing histories, applied keystroke by keystroke as operations, composed to
- * one, and (where their authors worked at once) carried through a server's order by transformation. Each has
- * to end in exactly the text that the history says. */
+ * one, and (where their authors worked at once) carried through a server's order by transformation,
+ * and through clones and entries. Each has to end in exactly the text that the history says. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "clonedoc/ot/op.h"
 #include "trace.h"
+#include "trace_clones.h"
 
 static OtText *
 text_of(const char *utf8)
@@ -163,31 +164,75 @@ row(const char *name, const char *what, void (*work)(const Trace *), const Trace
          times[0] / 1e6, times[rounds - 1] / 1e6);
 }
 
+static gboolean
+measure(const char *path, guint rounds, GError **error)
+{
+  g_autoptr(Trace) trace = trace_read(path, error);
+  if (!trace) {
+    g_prefix_error(error, "%s: ", path);
+    return FALSE;
+  }
+  g_autofree char *name = g_path_get_basename(path);
+  if (strstr(name, ".json"))
+    *strstr(name, ".json") = '\0';
+  if (trace->agents == 1) {
+    row(name, "apply", apply_all, trace, rounds);
+    row(name, "compose", compose_all, trace, rounds);
+  } else {
+    row(name, "transform", transform_all, trace, rounds);
+    row(name, "clones", trace_through_clones, trace, 1);
+  }
+  return TRUE;
+}
+
+static int
+compare_paths(gconstpointer a, gconstpointer b)
+{
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Adds the histories of a folder, in the order of their names. */
+static gboolean
+find_histories(const char *folder, GPtrArray *paths, GError **error)
+{
+  g_autoptr(GDir) open = g_dir_open(folder, 0, error);
+  for (const char *name; open && (name = g_dir_read_name(open));)
+    if (g_str_has_suffix(name, ".json") || g_str_has_suffix(name, ".json.gz"))
+      g_ptr_array_add(paths, g_build_filename(folder, name, NULL));
+  g_ptr_array_sort(paths, compare_paths);
+  return open != NULL;
+}
+
+static int
+fail(const GError *error)
+{
+  fprintf(stderr, "ot_text: %s\n", error->message);
+  return 1;
+}
+
 int
 main(int argc, char **argv)
 {
-  if (argc < 3) {
-    fputs("usage: ot_text ROUNDS TRACE...\nWhat text work costs on editing histories, milliseconds.\n",
-          stderr);
-    return 2;
-  }
+  int rounds = 5;
+  g_autofree char *data = NULL;
+  const GOptionEntry entries[] = {
+      {"data", 0, 0, G_OPTION_ARG_FILENAME, &data, "All histories in that folder", "DIR"},
+      {"rounds", 0, 0, G_OPTION_ARG_INT, &rounds, "Turns, of which the median is told (5)", "N"},
+      {NULL},
+  };
+  g_autoptr(GOptionContext) context = g_option_context_new("[HISTORY...]");
+  g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
+  g_autoptr(GError) error = NULL;
+  g_option_context_set_summary(context, "What text work costs on editing histories, milliseconds.");
+  g_option_context_add_main_entries(context, entries, NULL);
+  if (!g_option_context_parse(context, &argc, &argv, &error) ||
+      (data && !find_histories(data, paths, &error)))
+    return fail(error);
+  for (int i = 1; i < argc; i++)
+    g_ptr_array_add(paths, g_strdup(argv[i]));
   printf("%-24s %-12s %9s %9s %9s\n", "history", "", "edits", "median", "range, ms");
-  for (int i = 2; i < argc; i++) {
-    g_autoptr(GError) error = NULL;
-    g_autoptr(Trace) trace = trace_read(argv[i], &error);
-    if (!trace) {
-      fprintf(stderr, "ot_text: %s: %s\n", argv[i], error->message);
-      return 1;
-    }
-    g_autofree char *name = g_path_get_basename(argv[i]);
-    if (strstr(name, ".json"))
-      *strstr(name, ".json") = '\0';
-    if (trace->agents == 1) {
-      row(name, "apply", apply_all, trace, atoi(argv[1]));
-      row(name, "compose", compose_all, trace, atoi(argv[1]));
-    } else {
-      row(name, "transform", transform_all, trace, atoi(argv[1]));
-    }
-  }
+  for (guint i = 0; i < paths->len; i++)
+    if (!measure(paths->pdata[i], (guint)MAX(rounds, 1), &error))
+      return fail(error);
   return 0;
 }
