@@ -194,14 +194,17 @@ doc_document_take(DocDocument *doc, guint64 number, const void *entry, gsize len
     return TRUE;
   }
   g_autoptr(DocEnvelope) envelope = doc_envelope_decode(entry, length, NULL);
-  if (!check(doc, number, envelope, error) ||
-      !doc_history_take(doc->history, number, envelope, &taken->verdict, error))
+  if (!check(doc, number, envelope, error))
     return FALSE;
-  if (number == doc->start.number)
-    doc->start.number = 0;
   DocChain digest;
   doc_entry_digest(envelope, &digest);
   gboolean flown = doc->entry && doc_chain_equal(&digest, &doc->digest);
+  /* What comes back as it was sent, signature and all, was signed here. */
+  if (!(flown ? doc_history_take_again : doc_history_take)(doc->history, number, envelope, &taken->verdict,
+                                                           error))
+    return FALSE;
+  if (number == doc->start.number)
+    doc->start.number = 0;
   taken->author = envelope->author;
   taken->kind = envelope->kind;
   taken->own = identity_public_equal(&envelope->author, identity_key_public(doc->own));
