@@ -393,15 +393,17 @@ static void
 test_rate(void)
 {
   DocServerOptions options = DOC_SERVER_OPTIONS_DEFAULT;
-  options.rate = 50;
+  options.rate = 10; /* which the slowest machine can exceed */
   g_auto(World) world;
   world_init(&world, &options);
   make_document(&world);
-  guint64 last = 0;
-  for (guint i = 0; i < 300; i++)
-    last = doc_client_head(world.client->client, &world.document);
-  g_autoptr(DocClientEvent) event = world_client_answer(world.client, last);
-  g_assert_cmpint(event->answer->status, ==, DOC_STATUS(OK));
+  for (guint round = 0; round < 5 && doc_server_counters(world.server->server).busy == 0; round++) {
+    guint64 last = 0;
+    for (guint i = 0; i < 60; i++)
+      last = doc_client_head(world.client->client, &world.document);
+    g_autoptr(DocClientEvent) event = world_client_answer(world.client, last);
+    g_assert_cmpint(event->answer->status, ==, DOC_STATUS(OK));
+  }
   g_assert_cmpuint(doc_server_counters(world.server->server).busy, >, 0);
 }
 
