@@ -154,6 +154,12 @@ doc_document_check_head(DocDocument *doc, const DocHead *head, GError **error)
   return doc_history_check_head(doc->history, head, error);
 }
 
+gboolean
+doc_document_stop(DocDocument *doc, DocFault fault, guint64 number, GError **error)
+{
+  return doc_history_stop(doc->history, fault, number, error);
+}
+
 /* ---- what was done ---- */
 
 guint64

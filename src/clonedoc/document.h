@@ -93,6 +93,8 @@ gboolean doc_document_take(DocDocument *doc, guint64 number, const void *entry, 
 
 /* Holds a head of the server's against the history: as doc_history_check_head(). */
 gboolean doc_document_check_head(DocDocument *doc, const DocHead *head, GError **error);
+/* Takes nothing any more, for a fault that was seen elsewhere; always FALSE, with HOSTILE. */
+gboolean doc_document_stop(DocDocument *doc, DocFault fault, guint64 number, GError **error);
 
 /* ---- one's own ---- */
 

@@ -11,7 +11,7 @@
 #define DOC_ROOM_PEER_MAX      (10u << 20)                  /* of one between clones: an entry, and proofs */
 #define DOC_ROOM_TITLE_MAX     200u                         /* bytes */
 #define DOC_ROOM_USER_MAX      256u
-#define DOC_ROOM_WORDS_MAX     400u
+#define DOC_ROOM_WORDS_MAX     1200u
 #define DOC_ROOM_ADDRESSES_MAX 16u
 #define DOC_ROOM_ADDRESS_MAX   256u
 #define DOC_ROOM_COPY_LENGTH   16

@@ -1,0 +1,217 @@
+/* What a device's questions change. */
+#include <string.h>
+
+#include "base/error.h"
+#include "clonedoc/room/room_struct.h"
+
+static guint
+count_stage(const DocRoom *room, gboolean invited, const IdentityPublic *user)
+{
+  guint count = 0;
+  for (guint i = 0; i < room->documents->len; i++) {
+    const RoomDocument *document = room->documents->pdata[i];
+    if (!document->left && (document->stage == ROOM_STAGE(INVITED)) == invited &&
+        (!user || identity_public_equal(&document->from_user, user)))
+      count++;
+  }
+  return count;
+}
+
+static gboolean
+has_room(const DocRoom *room, GError **error)
+{
+  return count_stage(room, FALSE, NULL) < room->options.documents_max ||
+         doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                          "there are %u documents here, and no more may be: leave one",
+                          room->options.documents_max);
+}
+
+RoomDocument *
+room_create(DocRoom *room, const Doppel__Room__Create *create, GError **error)
+{
+  if (!has_room(room, error))
+    return NULL;
+  RoomServer *server = room_server_get(room, create->addresses, create->n_addresses,
+                                       (const IdentityPublic *)create->server.data, error);
+  if (!server)
+    return NULL;
+  DocDocument *doc = doc_document_create(room->key, &room->options.user);
+  RoomDocument *document = room_document_new(room, doc_document_name(doc), create->title);
+  document->server = server;
+  document->doc = doc;
+  document->stage = ROOM_STAGE(JOINED);
+  document->changed = g_get_real_time() / G_USEC_PER_SEC;
+  document->facts_dirty = document->state_dirty = document->own_dirty = TRUE;
+  g_ptr_array_add(room->documents, document);
+  return document;
+}
+
+gboolean
+room_accept(RoomDocument *document, GError **error)
+{
+  gsize length;
+  if (document->stage != ROOM_STAGE(INVITED))
+    return TRUE;
+  const void *entry = g_bytes_get_data(document->invitation, &length);
+  if (!has_room(document->room, error))
+    return FALSE;
+  document->doc = doc_document_join(&document->name, document->room->key, entry, length, error);
+  if (!document->doc)
+    return FALSE;
+  document->stage = ROOM_STAGE(JOINING);
+  document->facts_dirty = document->state_dirty = document->own_dirty = TRUE;
+  document->version++;
+  return TRUE;
+}
+
+/* ---- members ---- */
+
+static gboolean
+is_meant(const RoomPerson *person, const Doppel__Room__Change *change, const IdentityPublic *origin)
+{
+  if (origin)
+    return identity_public_equal(&person->user, origin);
+  return person->name[0] && strcmp(person->name, change->user) == 0;
+}
+
+/* Gives that role to each key of the user that is a member's. How many there are. */
+static guint
+change_known(RoomDocument *document, const Doppel__Room__Change *change, const IdentityPublic *origin,
+             const IdentityPublic *key, gboolean *failed, GError **error)
+{
+  const DocHistory *history = doc_document_history(document->doc);
+  guint found = 0;
+  for (guint i = 0; i < document->people->len && !*failed; i++) {
+    RoomPerson *person = document->people->pdata[i];
+    DocRole role = doc_history_role(history, &person->key);
+    DocMember member = {person->user, person->key, (DocRole)change->role};
+    if (!is_meant(person, change, origin) || (role == DOC_NONE && person->invite == ROOM_INVITE_NONE))
+      continue;
+    found++;
+    /* An invitation that got lost is sent once more. */
+    if (role == member.role && key && identity_public_equal(&person->key, key) && person->entry > 0)
+      person->invite = ROOM_INVITE_DUE;
+    if (member.role == DOC_NONE)
+      person->invite = ROOM_INVITE_NONE;
+    person->dirty = TRUE;
+    *failed = role != member.role && !doc_document_change(document->doc, &member, 1, error);
+  }
+  return found;
+}
+
+static gboolean
+invite(RoomDocument *document, const Doppel__Room__Change *change, const DocMember *member, GError **error)
+{
+  if (document->people->len >= 4 * DOC_MEMBERS_MAX)
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the document has had too many members");
+  /* Without a checkpoint who reads from now on has nothing to begin at. */
+  if (change->from_now && !doc_document_checkpoint(document->doc, error))
+    return FALSE;
+  if (!doc_document_change(document->doc, member, change->from_now ? DOC_FROM_NOW : 1, error))
+    return FALSE;
+  RoomPerson *person = room_person_add(document, member, change->name[0] ? change->name : change->user);
+  person->invite = ROOM_INVITE_WANTED;
+  person->entry = 0;
+  person->from_now = change->from_now;
+  person->tries = 0;
+  person->due_at = 0;
+  person->dirty = TRUE;
+  return TRUE;
+}
+
+static gboolean
+may_change(const RoomDocument *document, GError **error)
+{
+  if (!document->doc)
+    return doppel_error_set(error, DOPPEL_ERROR_USAGE, "accept the invitation to this document first");
+  if (room_fault(document) != DOC_FAULT_NONE)
+    return doppel_error_set(error, DOPPEL_ERROR_ABORTED,
+                            "the document's server was found to lie: verify and recover the document first");
+  return doc_document_number(document->doc) > 0 ||
+         doppel_error_set(error, DOPPEL_ERROR_GONE,
+                          "the document is not with its server yet: try again when that can be reached");
+}
+
+gboolean
+room_change(RoomDocument *document, const Doppel__Room__Change *change, GError **error)
+{
+  IdentityPublic by_text;
+  const IdentityPublic *origin = change->origin.len > 0 ? (const IdentityPublic *)change->origin.data : NULL;
+  const IdentityPublic *key = change->key.len > 0 ? (const IdentityPublic *)change->key.data : NULL;
+  gboolean failed = FALSE;
+  if (!may_change(document, error))
+    return FALSE;
+  if (!origin && g_str_has_prefix(change->user, "key:")) {
+    if (!identity_public_from_text(change->user + strlen("key:"), &by_text, error))
+      return FALSE;
+    origin = &by_text;
+  }
+  guint found = change_known(document, change, origin, key, &failed, error);
+  gboolean new_key = key && origin && doc_history_role(doc_document_history(document->doc), key) == DOC_NONE;
+  if (!failed && change->role != DOPPEL__ROOM__ROLE__NO_MEMBER && new_key) {
+    DocMember member = {*origin, *key, (DocRole)change->role};
+    failed = !invite(document, change, &member, error);
+  } else if (!failed && found == 0) {
+    return doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "%s is no member of this document", change->user);
+  }
+  document->own_dirty = TRUE;
+  document->version++;
+  return !failed;
+}
+
+gboolean
+room_leave(RoomDocument *document, gboolean unsent, GError **error)
+{
+  if (document->doc && !unsent && !doc_document_is_settled(document->doc) &&
+      !doc_document_is_removed(document->doc))
+    return doppel_error_set(error, DOPPEL_ERROR_USAGE,
+                            "something that was written here is not with the document's server yet");
+  document->left = TRUE;
+  room_document_quiet(document);
+  room_talks_forget(document->room, document, NULL);
+  return TRUE;
+}
+
+/* ---- invitations of others ---- */
+
+gboolean
+room_take_invitation(DocRoom *room, const IdentityPublic *user, const char *name,
+                     const DocRoomInvitation *invitation, GError **error)
+{
+  RoomDocument *document = room_find(room, invitation->document.data);
+  DocName of;
+  memcpy(of.bytes, invitation->document.data, sizeof of);
+  /* The same one comes again where the answer was lost. */
+  if (document &&
+      (document->stage != ROOM_STAGE(INVITED) || !identity_public_equal(&document->from_user, user)))
+    return TRUE;
+  if (!document && (count_stage(room, TRUE, NULL) >= room->options.invitations_max ||
+                    count_stage(room, TRUE, user) >= MAX(room->options.invitations_max / 4, 1)))
+    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                            "too many invitations wait to be accepted or left here");
+  g_autoptr(DocDocument) could =
+      doc_document_join(&of, room->key, invitation->entry.data, invitation->entry.len, error);
+  if (!could)
+    return FALSE;
+  RoomServer *server = room_server_get(room, invitation->addresses, invitation->n_addresses,
+                                       (const IdentityPublic *)invitation->server.data, error);
+  if (!server)
+    return FALSE;
+  if (document) {
+    g_ptr_array_remove(room->documents, document);
+  }
+  document = room_document_new(room, &of, invitation->title);
+  document->server = server;
+  document->stage = ROOM_STAGE(INVITED);
+  document->from = g_strdup(name ? name : "");
+  document->from_user = *user;
+  document->invitation = g_bytes_new(invitation->entry.data, invitation->entry.len);
+  document->invitation_number = invitation->number;
+  document->start.number = invitation->start;
+  if (invitation->start > 0)
+    memcpy(document->start.digest.bytes, invitation->digest.data, DOC_CHAIN_LENGTH);
+  document->changed = g_get_real_time() / G_USEC_PER_SEC;
+  document->facts_dirty = TRUE;
+  g_ptr_array_add(room->documents, document);
+  return TRUE;
+}

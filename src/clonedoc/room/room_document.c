@@ -1,0 +1,287 @@
+/* One document of a room. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "clonedoc/merge.h"
+#include "clonedoc/room/room_struct.h"
+
+RoomDocument *
+room_document_new(DocRoom *room, const DocName *name, const char *title)
+{
+  RoomDocument *document = g_new0(RoomDocument, 1);
+  document->room = room;
+  document->name = *name;
+  document->title = g_strdup(title);
+  document->fresh = g_ptr_array_new_with_free_func((GDestroyNotify)room_entry_free);
+  document->copies = g_ptr_array_new_with_free_func((GDestroyNotify)room_copy_free);
+  document->people = g_ptr_array_new_with_free_func((GDestroyNotify)room_person_free);
+  return document;
+}
+
+void
+room_document_free(RoomDocument *document)
+{
+  if (document->server) {
+    room_document_quiet(document);
+    room_server_leave(document->server);
+  }
+  g_free(document->title);
+  g_free(document->from);
+  g_clear_pointer(&document->invitation, g_bytes_unref);
+  g_clear_pointer(&document->start_entry, g_bytes_unref);
+  doc_document_free(document->doc);
+  doc_document_free(document->onto);
+  g_clear_pointer(&document->appended, g_bytes_unref);
+  g_free(document->words);
+  doc_head_clear(&document->head);
+  doc_head_clear(&document->ahead);
+  g_clear_pointer(&document->proof, g_bytes_unref);
+  g_free(document->fault_words);
+  g_ptr_array_unref(document->fresh);
+  g_ptr_array_unref(document->copies);
+  g_ptr_array_unref(document->people);
+  g_free(document);
+}
+
+RoomDocument *
+room_find(const DocRoom *room, const void *name)
+{
+  for (guint i = 0; i < room->documents->len; i++) {
+    RoomDocument *document = room->documents->pdata[i];
+    if (!document->left && memcmp(document->name.bytes, name, DOC_NAME_LENGTH) == 0)
+      return document;
+  }
+  return NULL;
+}
+
+void
+room_person_free(RoomPerson *person)
+{
+  g_free(person->name);
+  g_free(person->words);
+  doc_head_clear(&person->ahead);
+  g_free(person);
+}
+
+void
+room_copy_free(RoomCopy *copy)
+{
+  doc_pair_free(copy->pair);
+  g_free(copy);
+}
+
+void
+room_entry_free(RoomEntry *entry)
+{
+  g_bytes_unref(entry->entry);
+  g_free(entry);
+}
+
+RoomPerson *
+room_person(RoomDocument *document, const IdentityPublic *key)
+{
+  for (guint i = 0; i < document->people->len; i++) {
+    RoomPerson *person = document->people->pdata[i];
+    if (identity_public_equal(&person->key, key))
+      return person;
+  }
+  return NULL;
+}
+
+/* `name` NULL: not known. What the owner calls somebody goes before what others do. */
+RoomPerson *
+room_person_add(RoomDocument *document, const DocMember *member, const char *name)
+{
+  RoomPerson *person = room_person(document, &member->key);
+  if (!person) {
+    person = g_new0(RoomPerson, 1);
+    person->user = member->user;
+    person->key = member->key;
+    person->name = g_strdup(name ? name : "");
+    person->told = -1;
+    person->dirty = TRUE;
+    g_ptr_array_add(document->people, person);
+  } else if (name && name[0] && strcmp(name, person->name) != 0) {
+    g_free(person->name);
+    person->name = g_strdup(name);
+    person->dirty = TRUE;
+  }
+  return person;
+}
+
+DocFault
+room_fault(const RoomDocument *document)
+{
+  return document->doc ? doc_history_fault(doc_document_history(document->doc)) : DOC_FAULT_NONE;
+}
+
+gboolean
+room_follows(const RoomDocument *document)
+{
+  return document->doc && !document->left && !document->stuck && room_fault(document) == DOC_FAULT_NONE &&
+         document->stage != ROOM_STAGE(RECOVERING) && !doc_document_is_removed(document->doc);
+}
+
+void
+room_words(RoomDocument *document, const char *words)
+{
+  if (g_strcmp0(document->words, words) == 0)
+    return;
+  g_free(document->words);
+  document->words = g_strdup(words);
+  document->version++;
+}
+
+/* ---- copies ---- */
+
+RoomCopy *
+room_copy_find(RoomDocument *document, const void *id)
+{
+  for (guint i = 0; i < document->copies->len; i++) {
+    RoomCopy *copy = document->copies->pdata[i];
+    if (memcmp(copy->id, id, sizeof copy->id) == 0)
+      return copy;
+  }
+  return NULL;
+}
+
+static gboolean
+is_open(const RoomDocument *document, const RoomCopy *copy)
+{
+  for (guint i = 0; i < document->room->talks->len; i++)
+    if (((const RoomTalk *)document->room->talks->pdata[i])->copy == copy)
+      return TRUE;
+  return FALSE;
+}
+
+static OtOp *
+whole(const OtText *text)
+{
+  gsize bytes;
+  g_autofree char *utf8 = ot_text_copy(text, 0, ot_text_length(text), &bytes);
+  return ot_op_new_edit(0, 0, utf8, bytes);
+}
+
+/* NULL: all of them are in use. */
+RoomCopy *
+room_copy_add(RoomDocument *document, const void *id)
+{
+  while (document->copies->len >= ROOM_COPIES_MAX) {
+    guint oldest = G_MAXUINT;
+    for (guint i = 0; i < document->copies->len; i++) {
+      const RoomCopy *copy = document->copies->pdata[i];
+      if (!is_open(document, copy) &&
+          (oldest == G_MAXUINT || copy->used < ((const RoomCopy *)document->copies->pdata[oldest])->used))
+        oldest = i;
+    }
+    if (oldest == G_MAXUINT)
+      return NULL;
+    g_ptr_array_remove_index(document->copies, oldest);
+  }
+  document->copies_dirty = TRUE;
+  RoomCopy *copy = g_new0(RoomCopy, 1);
+  g_autoptr(OtOp) all = whole(doc_document_text(document->doc));
+  memcpy(copy->id, id, sizeof copy->id);
+  copy->pair = doc_pair_new(DOC_PAIR_CLONE);
+  if (!ot_op_empty(all))
+    doc_pair_edit(copy->pair, all, NULL);
+  g_ptr_array_add(document->copies, copy);
+  return copy;
+}
+
+/* A copy that cannot follow has to be begun anew. */
+void
+room_copies_edit(RoomDocument *document, const OtOp *op, const RoomCopy *except)
+{
+  for (guint i = document->copies->len; i > 0 && !ot_op_empty(op); i--) {
+    RoomCopy *copy = document->copies->pdata[i - 1];
+    if (copy == except)
+      continue;
+    copy->dirty = TRUE;
+    if (!doc_pair_edit(copy->pair, op, NULL)) {
+      room_talks_forget(document->room, document, copy);
+      g_ptr_array_remove_index(document->copies, i - 1);
+      document->copies_dirty = TRUE;
+    }
+  }
+}
+
+/* ---- after entries ---- */
+
+static void
+changed(RoomDocument *document)
+{
+  document->changed = g_get_real_time() / G_USEC_PER_SEC;
+  document->own_dirty = TRUE;
+  document->version++;
+}
+
+static void
+took_members(RoomDocument *document, guint64 number)
+{
+  g_autoptr(GArray) members = doc_history_members(doc_document_history(document->doc));
+  for (guint i = 0; i < members->len; i++) {
+    const DocMember *member = &g_array_index(members, DocMember, i);
+    RoomPerson *person = room_person_add(document, member, NULL);
+    if (person->entry == 0) {
+      person->entry = number;
+      person->dirty = TRUE;
+    }
+    if (person->invite == ROOM_INVITE_WANTED) {
+      person->invite = ROOM_INVITE_DUE;
+      person->dirty = TRUE;
+      /* Who reads from now on only begins at the text as it is. */
+      if (person->from_now)
+        doc_document_checkpoint(document->doc, NULL);
+    }
+  }
+}
+
+void
+room_document_took(RoomDocument *document, guint64 number, GBytes *entry, const DocTaken *taken)
+{
+  DocRoom *room = document->room;
+  RoomEntry *fresh = g_new0(RoomEntry, 1);
+  *fresh = (RoomEntry){number, g_bytes_ref(entry), taken->verdict};
+  g_ptr_array_add(document->fresh, fresh);
+  document->bytes += g_bytes_get_size(entry);
+  changed(document);
+  if (taken->shown)
+    room_copies_edit(document, taken->shown, NULL);
+  if (taken->kind == DOC_MEMBERS && taken->verdict == DOC_GOOD)
+    took_members(document, number);
+  if (taken->lie)
+    room_words(document, "a member has made a checkpoint that does not say what the document is");
+  if (taken->own && number % room->options.checkpoint_each == 0)
+    doc_document_checkpoint(document->doc, NULL);
+  if (document->stage == ROOM_STAGE(JOINING) && number >= document->invitation_number) {
+    document->stage = ROOM_STAGE(JOINED);
+    document->facts_dirty = TRUE;
+    if (doc_document_role(document->doc) == DOC_NONE)
+      room_words(document, "the document's history does not make you a member: ask for another invitation");
+  }
+  if (document->bytes > room->options.document_bytes) {
+    document->stuck = TRUE;
+    room_words(document, "the document has become too large to be kept here");
+  }
+  if (doc_document_is_removed(document->doc))
+    room_document_quiet(document);
+}
+
+/* Another replica takes the place of the one that was: copies follow the text. */
+void
+room_document_replace(RoomDocument *document, DocDocument *doc)
+{
+  const OtText *before = doc_document_text(document->doc), *after = doc_document_text(doc);
+  gsize from_bytes, to_bytes;
+  g_autofree char *from = ot_text_copy(before, 0, ot_text_length(before), &from_bytes);
+  g_autofree char *to = ot_text_copy(after, 0, ot_text_length(after), &to_bytes);
+  g_autoptr(OtOp) op = doc_merge_difference(from, from_bytes, to, to_bytes, NULL);
+  if (op)
+    room_copies_edit(document, op, NULL);
+  doc_document_free(document->doc);
+  document->doc = doc;
+  document->state_dirty = TRUE;
+  changed(document);
+}

@@ -1,0 +1,211 @@
+/* What a room is made of: for the files room*.c only. */
+#pragma once
+
+#include "base/database.h"
+#include "base/io.h"
+#include "clonedoc/document.h"
+#include "clonedoc/room/room.h"
+#include "clonedoc/server/client.h"
+
+#define ROOM_COPIES_MAX 8u         /* of a document: the one that was longest away goes for a new one */
+#define ROOM_TALKS_MAX  64u        /* conversations at a time */
+#define ROOM_STATE_EACH 256u       /* entries, after which all of a document is kept anew */
+#define ROOM_PROOF_MAX  (1u << 20) /* bytes of one that other members are told, or believed */
+#define MS(ms)          ((ms)*G_GINT64_CONSTANT(1000000))
+
+typedef Doppel__Room__State RoomStage;
+#define ROOM_STAGE(NAME) DOPPEL__ROOM__STATE__##NAME
+
+/* A server that documents are at. */
+typedef struct {
+  DocRoom *room;
+  char **addresses;
+  IdentityPublic key;
+  DocClient *client; /* NULL: it was found out */
+  guint users;       /* documents */
+} RoomServer;
+
+/* A device's copy of a document. */
+typedef struct {
+  guint8 id[DOC_ROOM_COPY_LENGTH];
+  DocPair *pair;
+  gint64 used; /* seconds since 1970 */
+  gboolean dirty;
+} RoomCopy;
+
+typedef enum { ROOM_INVITE_NONE, ROOM_INVITE_WANTED, ROOM_INVITE_DUE } RoomInvite;
+
+/* What is known of a member's key, beside what the history says. */
+typedef struct {
+  IdentityPublic user, key;
+  char *name;
+  RoomInvite invite;
+  guint64 entry; /* that made them a member; 0: not seen */
+  gboolean from_now;
+  gint64 due_at; /* the invitation, once more; CLOCK_MONOTONIC ns */
+  guint tries;
+  char *words;
+  guint64 head; /* that they have shown */
+  gint64 head_at;
+  DocHead ahead; /* further than one's own: to be held against that when it is there */
+  gint64 told;   /* how long the history was that they were told last; -1: none */
+  gint64 told_at, asked_at;
+  gboolean proof_told, dirty;
+} RoomPerson;
+
+/* An entry that was taken, and has to be kept. */
+typedef struct {
+  guint64 number;
+  GBytes *entry;
+  DocVerdict verdict;
+} RoomEntry;
+
+typedef struct {
+  DocRoom *room;
+  DocName name;
+  char *title;
+  RoomServer *server;
+  RoomStage stage; /* JOINED, INVITED, JOINING, RECOVERING */
+  char *from;      /* who has invited, or NULL */
+  IdentityPublic from_user;
+  GBytes *invitation; /* the entry; NULL: it was made here */
+  guint64 invitation_number;
+  DocCheckpoint start;
+  GBytes *start_entry;
+  DocDocument *doc;                  /* NULL: INVITED */
+  DocDocument *onto;                 /* RECOVERING */
+  guint64 append_next;               /* RECOVERING: the number of the kept entry that the server is given */
+  guint64 follow, append, read, ask; /* calls; 0: none */
+  GBytes *appended;                  /* what was sent last */
+  gint64 again_at;                   /* CLOCK_MONOTONIC ns: after something failed; 0: at once */
+  guint failures;
+  char *words;
+  guint64 bytes; /* of the entries that are kept */
+  guint64 state_at;
+  DocHead head, ahead; /* of the server's: the last that the history was held against; one further on */
+  GBytes *proof;
+  char *fault_words;
+  gint64 fault_at, changed;
+  guint64
+      pardon; /* after a recovery: how long histories were that are known not to be this one's beginning */
+  GPtrArray *fresh;  /* of RoomEntry */
+  GPtrArray *copies; /* of RoomCopy */
+  GPtrArray *people; /* of RoomPerson */
+  gboolean facts_dirty, own_dirty, state_dirty, copies_dirty, left, stuck, forget_entries;
+  guint64 forget_after;
+  guint64 version; /* grows with what a row says */
+} RoomDocument;
+
+typedef struct {
+  DocRoom *room;
+  Fd fd;
+  DocRoomService service;
+  IdentityPublic user;
+  char *name;
+  GByteArray *in, *held, *out;
+  gboolean asked, ending, dead, ended; /* ended: the other end says nothing more */
+  RoomDocument *document;              /* open, or being verified; borrowed */
+  RoomCopy *copy;                      /* borrowed */
+  guint64 told_version;
+  gint64 verify_at; /* CLOCK_MONOTONIC ns, since when; 0: it is not being verified */
+  gint64 deadline;
+} RoomTalk;
+
+struct DocRoom {
+  DocRoomOptions options;
+  IdentityKey *key;
+  sqlite3 *db;
+  DatabaseStatements *statements;
+  GPtrArray *servers;   /* of RoomServer */
+  GPtrArray *documents; /* of RoomDocument */
+  GPtrArray *talks;     /* of RoomTalk */
+  GPtrArray *errands;   /* of RoomErrand: under way */
+  guint64 last_errand;
+  gboolean more; /* there is something to do at once */
+};
+
+/* room_store.c. Loads all; keeps all that is dirty, in one transaction. */
+gboolean room_store_open(DocRoom *room, GError **error);
+gboolean room_store_keep(DocRoom *room, GError **error);
+/* Kept entries, from number `from` to `to` (of GBytes); what has not been kept yet among them. NULL: they are
+ * not all there. */
+GPtrArray *room_entries(const RoomDocument *document, guint64 from, guint64 to, GError **error);
+typedef gboolean RoomEntryEach(guint64 number, GBytes *entry, DocVerdict verdict, gint64 time, gpointer data);
+gboolean room_entries_each(const RoomDocument *document, guint64 from, guint64 to, RoomEntryEach *each,
+                           gpointer data, GError **error);
+
+/* room_document.c */
+RoomDocument *room_document_new(DocRoom *room, const DocName *name, const char *title);
+void room_document_free(RoomDocument *document);
+RoomDocument *room_find(const DocRoom *room, const void *name);
+RoomPerson *room_person(RoomDocument *document, const IdentityPublic *key);
+RoomPerson *room_person_add(RoomDocument *document, const DocMember *member, const char *name);
+void room_person_free(RoomPerson *person);
+void room_copy_free(RoomCopy *copy);
+void room_entry_free(RoomEntry *entry);
+DocFault room_fault(const RoomDocument *document);
+gboolean room_follows(const RoomDocument *document);
+void room_words(RoomDocument *document, const char *words);
+/* The history took something: what follows from that. */
+void room_document_took(RoomDocument *document, guint64 number, GBytes *entry, const DocTaken *taken);
+/* An operation on the shown text, which copies but for `except` (may be NULL) have to follow. */
+void room_copies_edit(RoomDocument *document, const OtOp *op, const RoomCopy *except);
+RoomCopy *room_copy_find(RoomDocument *document, const void *id);
+RoomCopy *room_copy_add(RoomDocument *document, const void *id);
+void room_document_replace(RoomDocument *document, DocDocument *doc);
+
+/* room_server.c */
+RoomServer *room_server_get(DocRoom *room, char **addresses, gsize count, const IdentityPublic *key,
+                            GError **error);
+void room_server_leave(RoomServer *server);
+void room_server_free(RoomServer *server);
+void room_document_quiet(RoomDocument *document); /* ends its calls */
+gboolean room_servers_work(DocRoom *room);        /* there may be more to do at once */
+void room_servers_drive(DocRoom *room);           /* before keeping */
+void room_servers_release(DocRoom *room);         /* after it */
+
+/* room_fault.c. A head was told with entries up to `last`, or by another member. */
+void room_faulty(RoomDocument *document, const GError *why, GBytes *proof);
+void room_faulty_entry(RoomDocument *document, const GError *why, const DocAnswer *answer, guint index,
+                       const DocHead *head);
+void room_take_head(RoomDocument *document, DocHead *head);
+void room_reached(RoomDocument *document);
+/* TRUE: they have not recovered from what this member has, and are to be told. */
+gboolean room_peer_head(RoomDocument *document, const IdentityPublic *user, const Doppel__Room__Head *told);
+
+/* room_recover.c */
+gboolean room_recover_begin(RoomDocument *document, char **addresses, gsize count, const IdentityPublic *key,
+                            GError **error);
+void room_recover_drive(RoomDocument *document);
+void room_recover_read(RoomDocument *document, const DocClientEvent *event);
+void room_recover_release(RoomDocument *document);
+void room_recover_appended(RoomDocument *document, const DocClientEvent *event);
+
+/* room_talk.c, room_answer.c */
+void room_talk_free(RoomTalk *talk);
+gboolean room_talks_work(DocRoom *room);
+void room_talks_drive(DocRoom *room);
+void room_talks_release(DocRoom *room);
+void room_talks_forget(DocRoom *room, const RoomDocument *document, const RoomCopy *copy);
+void room_tell(RoomTalk *talk, DocRoomAnswer *answer, Doppel__Room__Answer__WhatCase what);
+void room_tell_row(RoomTalk *talk, const RoomDocument *document);
+void room_tell_people(RoomTalk *talk, const RoomDocument *document);
+gboolean room_tell_log(RoomTalk *talk, const RoomDocument *document, const Doppel__Room__Range *range,
+                       GError **error);
+void room_tell_finding(RoomTalk *talk, const RoomDocument *document);
+
+/* room_change.c: what a question changes. */
+RoomDocument *room_create(DocRoom *room, const Doppel__Room__Create *create, GError **error);
+gboolean room_accept(RoomDocument *document, GError **error);
+gboolean room_change(RoomDocument *document, const Doppel__Room__Change *change, GError **error);
+gboolean room_leave(RoomDocument *document, gboolean unsent, GError **error);
+
+/* room_peer.c */
+typedef struct RoomErrand RoomErrand;
+void room_errand_free(RoomErrand *errand);
+gboolean room_take_invitation(DocRoom *room, const IdentityPublic *user, const char *name,
+                              const DocRoomInvitation *invitation, GError **error);
+void room_answer_heads(RoomTalk *talk, const DocRoomHeads *heads);
+void room_peers_soon(RoomDocument *document); /* tells heads to all members at once */
+gboolean room_peers_asked(const RoomDocument *document, gint64 since);
+gint64 room_peers_due(const DocRoom *room); /* CLOCK_MONOTONIC ns; G_MAXINT64: never */

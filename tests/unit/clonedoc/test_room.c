@@ -1,0 +1,505 @@
+/* Rooms of several users around real ordering servers, over loopback. */
+#include <string.h>
+
+#include "base/error.h"
+#include "clonedoc/evidence.h"
+#include "identity/statement.h"
+#include "room_world.h"
+#include "wire/doc.pb-c.h"
+#include "wire/message.h"
+
+#define WRITER    DOPPEL__ROOM__ROLE__WRITER
+#define READER    DOPPEL__ROOM__ROLE__READER
+#define NO_MEMBER DOPPEL__ROOM__ROLE__NO_MEMBER
+
+typedef struct {
+  Keeper *keeper;
+  const DocName *name;
+  Doppel__Room__State state;
+} Wanted;
+
+static gboolean
+has_state(gpointer data)
+{
+  const Wanted *wanted = data;
+  g_autoptr(DocRoomAnswer) row = keeper_row(wanted->keeper, wanted->name);
+  return row && row->row->state == wanted->state;
+}
+
+static void
+await_state(Keeper *keeper, const DocName *name, Doppel__Room__State state)
+{
+  Wanted wanted = {keeper, name, state};
+  room_world_until(keeper->world, has_state, &wanted);
+}
+
+static gboolean
+is_there(gpointer data)
+{
+  const Wanted *wanted = data;
+  g_autoptr(DocRoomAnswer) row = keeper_row(wanted->keeper, wanted->name);
+  return row && row->row->number > 0;
+}
+
+/* A document of the first one's, in which all others have that role. */
+static void
+make_document(RoomWorld *world, DocName *name, Doppel__Room__Role role, gboolean from_now)
+{
+  Keeper *owner = room_world_keeper(world, 0);
+  keeper_create(owner, room_world_server(world, 0), name);
+  Wanted wanted = {owner, name};
+  room_world_until(world, is_there, &wanted);
+  for (guint i = 1; i < world->keepers->len; i++) {
+    Keeper *other = room_world_keeper(world, i);
+    g_assert_cmpint(keeper_change(owner, name, other, role, from_now), ==, DOC_ROOM_WHY(NONE));
+    await_state(other, name, DOPPEL__ROOM__STATE__INVITED);
+    g_assert_cmpint(keeper_accept(other, name), ==, DOC_ROOM_WHY(NONE));
+    await_state(other, name, DOPPEL__ROOM__STATE__JOINED);
+  }
+}
+
+static void
+test_together(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(3);
+  DocName name;
+  make_document(world, &name, WRITER, FALSE);
+  Device *devices[4];
+  for (guint i = 0; i < 3; i++)
+    devices[i] = device_new(room_world_keeper(world, i), &name, 1);
+  devices[3] = device_new(room_world_keeper(world, 0), &name, 2); /* another device of the first user */
+  for (guint i = 0; i < 4; i++)
+    device_type(devices[i], 0, "abc");
+  g_autofree char *text = room_world_settle(world, &name, 12);
+  for (guint i = 0; i < 4; i++)
+    device_delete(devices[i], 0, 1);
+  device_type(devices[2], 3, "\xf0\x9f\x99\x82");
+  for (guint i = 0; i < 100; i++)
+    room_world_step(world);
+  g_assert_cmpuint(ot_text_length(devices[0]->text), <=, 12);
+  g_autofree char *after = room_world_settle(world, &name, ot_text_length(devices[2]->text));
+  g_assert_nonnull(strstr(after, "\xf0\x9f\x99\x82"));
+}
+
+/* Rooms and links end at any step; each key is in the text once. */
+static void
+test_kills(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  g_autoptr(GRand) rand = g_rand_new_with_seed(g_test_rand_int());
+  DocName name;
+  make_document(world, &name, WRITER, FALSE);
+  Device *devices[3] = {device_new(room_world_keeper(world, 0), &name, 1),
+                        device_new(room_world_keeper(world, 1), &name, 1),
+                        device_new(room_world_keeper(world, 1), &name, 2)};
+  guint typed = 0;
+  for (guint i = 0; i < 400; i++) {
+    Device *device = devices[g_rand_int_range(rand, 0, 3)];
+    switch (g_rand_int_range(rand, 0, 8)) {
+    case 0:
+      keeper_kill(device->keeper);
+      break;
+    case 1:
+      device_cut(device);
+      break;
+    case 2:
+      if (i % 16 == 0) {
+        server_world_stop(room_world_server(world, 0));
+        server_world_start(room_world_server(world, 0));
+      }
+      break;
+    default: {
+      char key[8];
+      key[g_unichar_to_utf8(0x4e00 + typed++, key)] = '\0';
+      device_type(device, (gsize)g_rand_int_range(rand, 0, (gint32)ot_text_length(device->text) + 1), key);
+    }
+    }
+    for (gint32 steps = g_rand_int_range(rand, 0, 4); steps > 0; steps--)
+      room_world_step(world);
+  }
+  g_autofree char *text = room_world_settle(world, &name, typed);
+  for (guint i = 0; i < typed; i++) {
+    char key[8];
+    key[g_unichar_to_utf8(0x4e00 + i, key)] = '\0';
+    const char *at = strstr(text, key);
+    g_assert_nonnull(at);
+    g_assert_null(strstr(at + 1, key));
+  }
+}
+
+/* Who was removed keeps what there was, and gets and gives nothing more. */
+static void
+test_removed(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(3);
+  DocName name;
+  make_document(world, &name, WRITER, FALSE);
+  Device *first = device_new(room_world_keeper(world, 0), &name, 1);
+  Device *second = device_new(room_world_keeper(world, 1), &name, 1);
+  Device *removed = device_new(room_world_keeper(world, 2), &name, 1);
+  device_type(first, 0, "before");
+  g_free(room_world_settle(world, &name, 6));
+  g_assert_cmpint(
+      keeper_change(room_world_keeper(world, 0), &name, room_world_keeper(world, 2), NO_MEMBER, FALSE), ==,
+      DOC_ROOM_WHY(NONE));
+  await_state(room_world_keeper(world, 2), &name, DOPPEL__ROOM__STATE__REMOVED);
+  device_type(first, 6, " after");
+  device_type(removed, 0, "mine");
+  while (ot_text_length(second->text) != 12 || ot_text_length(removed->text) != 6)
+    room_world_step(world);
+  g_autofree char *text = device_text(removed), *shown = device_text(second);
+  g_assert_cmpstr(text, ==, "before");
+  g_assert_cmpstr(shown, ==, "before after");
+  g_assert_cmpint(
+      keeper_change(room_world_keeper(world, 2), &name, room_world_keeper(world, 1), NO_MEMBER, FALSE), ==,
+      DOC_ROOM_WHY(DENIED));
+}
+
+/* What a reader's program types all the same is taken back. */
+static void
+test_reader(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  DocName name;
+  make_document(world, &name, READER, FALSE);
+  Device *writer = device_new(room_world_keeper(world, 0), &name, 1);
+  Device *reader = device_new(room_world_keeper(world, 1), &name, 1);
+  device_type(writer, 0, "for all");
+  g_free(room_world_settle(world, &name, 7));
+  device_type(reader, 0, "not ");
+  g_autofree char *text = room_world_settle(world, &name, 7);
+  g_assert_cmpstr(text, ==, "for all");
+}
+
+/* Who is invited from now on sees the text, and not what made it. */
+static void
+test_from_now(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  DocName name;
+  Keeper *owner = room_world_keeper(world, 0), *late = room_world_keeper(world, 1);
+  keeper_create(owner, room_world_server(world, 0), &name);
+  Device *first = device_new(owner, &name, 1);
+  device_type(first, 0, "secret");
+  g_free(room_world_settle(world, &name, 6));
+  device_delete(first, 0, 6);
+  device_type(first, 0, "public");
+  g_free(room_world_settle(world, &name, 6));
+  g_assert_cmpint(keeper_change(owner, &name, late, WRITER, TRUE), ==, DOC_ROOM_WHY(NONE));
+  await_state(late, &name, DOPPEL__ROOM__STATE__INVITED);
+  g_assert_cmpint(keeper_accept(late, &name), ==, DOC_ROOM_WHY(NONE));
+  Device *second = device_new(late, &name, 1);
+  while (ot_text_length(second->text) != 6)
+    room_world_step(world);
+  device_type(second, 6, "!");
+  g_autofree char *text = room_world_settle(world, &name, 7);
+  g_assert_cmpstr(text, ==, "public!");
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  Doppel__Room__Range range = DOPPEL__ROOM__RANGE__INIT;
+  range.document = wire_borrow(name.bytes, sizeof name.bytes);
+  question.log = &range;
+  g_autoptr(GPtrArray) answers = keeper_ask(late, &question, DOC_ROOM_ASK(LOG));
+  const DocRoomAnswer *entry = answers->pdata[0];
+  g_assert_cmpint(entry->what_case, ==, DOC_ROOM_TELL(ENTRY));
+  g_assert_cmpuint(entry->entry->number, >, 2);
+}
+
+/* ---- servers that lie ---- */
+
+static GBytes *
+get_proof(Keeper *keeper, const DocName *name, char **fault)
+{
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  question.verify = wire_borrow(name->bytes, sizeof name->bytes);
+  g_autoptr(GPtrArray) answers = keeper_ask(keeper, &question, DOC_ROOM_ASK(VERIFY));
+  g_autoptr(GByteArray) proof = g_byte_array_new();
+  for (guint i = 0; i < answers->len; i++) {
+    const DocRoomAnswer *answer = answers->pdata[i];
+    if (answer->what_case == DOC_ROOM_TELL(PROOF))
+      g_byte_array_append(proof, answer->proof.data, (guint)answer->proof.len);
+    if (answer->what_case == DOC_ROOM_TELL(FINDING))
+      *fault = g_strdup(answer->finding->fault);
+  }
+  return g_byte_array_free_to_bytes(g_steal_pointer(&proof));
+}
+
+/* By who has the server's key only; and it is none of another's, nor with anything changed. */
+static void
+check_proof(GBytes *proof, const DocName *name, const ServerWorld *server, DocFault fault)
+{
+  gsize length;
+  const guint8 *bytes = g_bytes_get_data(proof, &length);
+  g_autoptr(GError) error = NULL;
+  g_autoptr(IdentityKey) another = identity_key_generate();
+  DocEvidence evidence;
+  g_assert_true(doc_evidence_check(bytes, length, identity_key_public(server->key), &evidence, &error));
+  g_assert_no_error(error);
+  g_assert_cmpint(evidence.fault, ==, fault);
+  g_assert_true(doc_name_equal(&evidence.document, name));
+  g_assert_false(doc_evidence_check(bytes, length, identity_key_public(another), &evidence, NULL));
+  for (gsize i = 0; i < length; i += 1 + length / 200) {
+    g_autofree guint8 *other = g_memdup2(bytes, length);
+    other[i] ^= 0x40;
+    g_assert_false(doc_evidence_check(other, length, identity_key_public(server->key), &evidence, NULL) &&
+                   evidence.fault != fault);
+  }
+}
+
+/* Two groups that never meet at the server, but whose clones talk: named within moments, proved, and what
+ * both have written is there after recovery. */
+static void
+test_fork(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *one = room_world_keeper(world, 0), *two = room_world_keeper(world, 1);
+  g_autofree char *fault_one = NULL, *fault_two = NULL;
+  DocName name;
+  make_document(world, &name, WRITER, FALSE);
+  Device *first = device_new(one, &name, 1), *second = device_new(two, &name, 1);
+  device_type(first, 0, "common ");
+  g_free(room_world_settle(world, &name, 7));
+  ServerWorld *fork = room_world_fork(world);
+  g_assert_cmpint(keeper_recover(two, &name, fork), ==, DOC_ROOM_WHY(NONE));
+  await_state(two, &name, DOPPEL__ROOM__STATE__JOINED);
+  device_type(first, 7, "left ");
+  device_type(second, 7, "right ");
+  await_state(one, &name, DOPPEL__ROOM__STATE__STOPPED);
+  await_state(two, &name, DOPPEL__ROOM__STATE__STOPPED);
+  g_autoptr(GBytes) proof_one = get_proof(one, &name, &fault_one);
+  g_autoptr(GBytes) proof_two = get_proof(two, &name, &fault_two);
+  g_assert_cmpstr(fault_one, ==, doc_fault_name(DOC_FAULT_TWO_HEADS));
+  g_assert_cmpstr(fault_two, ==, doc_fault_name(DOC_FAULT_TWO_HEADS));
+  check_proof(proof_one, &name, fork, DOC_FAULT_TWO_HEADS);
+  check_proof(proof_two, &name, fork, DOC_FAULT_TWO_HEADS);
+  /* It is known after a restart, and what is typed meanwhile is not lost. */
+  keeper_kill(two);
+  await_state(two, &name, DOPPEL__ROOM__STATE__STOPPED);
+  device_type(second, 0, "late ");
+  g_assert_cmpint(keeper_recover(two, &name, room_world_server(world, 0)), ==, DOC_ROOM_WHY(NONE));
+  g_assert_cmpint(keeper_recover(one, &name, NULL), ==, DOC_ROOM_WHY(NONE));
+  g_autofree char *text = room_world_settle(world, &name, 23);
+  g_assert_nonnull(strstr(text, "left "));
+  g_assert_nonnull(strstr(text, "right "));
+  g_assert_nonnull(strstr(text, "late common "));
+}
+
+/* While the clones do not talk nobody can know: the histories are both true to who wrote them. */
+static void
+test_fork_apart(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *one = room_world_keeper(world, 0), *two = room_world_keeper(world, 1);
+  DocName name;
+  make_document(world, &name, WRITER, FALSE);
+  Device *first = device_new(one, &name, 1), *second = device_new(two, &name, 1);
+  device_type(first, 0, "common ");
+  g_free(room_world_settle(world, &name, 7));
+  world->apart = TRUE;
+  ServerWorld *fork = room_world_fork(world);
+  g_assert_cmpint(keeper_recover(two, &name, fork), ==, DOC_ROOM_WHY(NONE));
+  await_state(two, &name, DOPPEL__ROOM__STATE__JOINED);
+  device_type(first, 7, "left");
+  device_type(second, 7, "right, and longer");
+  for (guint i = 0; i < 500; i++)
+    room_world_step(world);
+  await_state(one, &name, DOPPEL__ROOM__STATE__JOINED);
+  await_state(two, &name, DOPPEL__ROOM__STATE__JOINED);
+  world->apart = FALSE;
+  await_state(one, &name, DOPPEL__ROOM__STATE__STOPPED);
+  await_state(two, &name, DOPPEL__ROOM__STATE__STOPPED);
+}
+
+typedef struct {
+  ServerWorld *server;
+  guint64 lie_at;
+  IdentityPublic to;
+  DocChain chain;
+  guint64 number;
+} Liar;
+
+static GBytes *
+sign_head(const Liar *liar, const DocName *document)
+{
+  guint8 signature[IDENTITY_SIGNATURE_LENGTH];
+  Doppel__Wire__DocHead head = DOPPEL__WIRE__DOC_HEAD__INIT;
+  head.version = 1;
+  head.document = wire_borrow(document->bytes, sizeof document->bytes);
+  head.number = liar->number;
+  head.chain = wire_borrow(liar->chain.bytes, sizeof liar->chain.bytes);
+  g_autoptr(GBytes) statement = wire_pack(&head.base);
+  gsize length;
+  const void *bytes = g_bytes_get_data(statement, &length);
+  statement_sign(liar->server->key, STATEMENT_DOC_HEAD, bytes, length, signature);
+  Doppel__Wire__DocSigned with = DOPPEL__WIRE__DOC_SIGNED__INIT;
+  with.statement = wire_borrow(bytes, length);
+  with.signature = wire_borrow(signature, sizeof signature);
+  return wire_pack(&with.base);
+}
+
+/* Leaves one entry out, and signs what is left. */
+static void
+leave_out(const IdentityPublic *peer, const DocName *document, DocAnswer *answer, gpointer data)
+{
+  Liar *liar = data;
+  if (!identity_public_equal(peer, &liar->to) || answer->entries->len == 0)
+    return;
+  g_autoptr(GPtrArray) out = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+  guint64 first = liar->number + 1;
+  for (guint i = 0; i < answer->entries->len; i++) {
+    GBytes *entry = answer->entries->pdata[i];
+    gsize length;
+    const void *bytes = g_bytes_get_data(entry, &length);
+    g_autoptr(DocEnvelope) envelope = doc_envelope_decode(bytes, length, NULL);
+    if (answer->number + i == liar->lie_at)
+      continue;
+    g_ptr_array_add(out, g_bytes_ref(entry));
+    doc_envelope_chain(envelope, &liar->chain);
+    liar->number++;
+  }
+  g_ptr_array_unref(answer->entries);
+  answer->entries = g_ptr_array_ref(out);
+  answer->number = out->len > 0 ? first : 0;
+  g_bytes_unref(answer->head);
+  answer->head = sign_head(liar, document);
+}
+
+static void
+test_left_out(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  ServerWorld *server = room_world_server(world, 0);
+  Keeper *one = room_world_keeper(world, 0), *two = room_world_keeper(world, 1);
+  Liar liar = {.server = server, .lie_at = 3};
+  g_autofree char *fault = NULL;
+  DocName name;
+  liar.to = *identity_key_public(two->key);
+  server_world_stop(server);
+  server->options.hand_out = leave_out;
+  server->options.data = &liar;
+  server->options.complain = NULL;
+  server_world_start(server);
+  make_document(world, &name, WRITER, FALSE);
+  Device *first = device_new(one, &name, 1);
+  Device *second = device_new(two, &name, 1);
+  for (guint i = 0; i < 4; i++) {
+    device_type(first, 0, "x");
+    while (!doc_pair_is_settled(first->pair))
+      room_world_step(world);
+    for (guint j = 0; j < 20; j++)
+      room_world_step(world);
+  }
+  await_state(two, &name, DOPPEL__ROOM__STATE__STOPPED);
+  g_autoptr(GBytes) proof = get_proof(two, &name, &fault);
+  g_assert_cmpstr(fault, !=, "");
+  g_assert_cmpuint(g_bytes_get_size(proof), >, 0);
+  /* Nothing of it has reached the text. */
+  g_assert_cmpuint(ot_text_length(second->text), ==, 0);
+  DocEvidence evidence;
+  gsize length;
+  const void *bytes = g_bytes_get_data(proof, &length);
+  g_assert_true(doc_evidence_check(bytes, length, identity_key_public(server->key), &evidence, NULL));
+  /* The other one is told. */
+  await_state(one, &name, DOPPEL__ROOM__STATE__STOPPED);
+}
+
+/* A server that lost the end of its log: nobody has to type anything again. */
+static void
+test_rollback(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *one = room_world_keeper(world, 0), *two = room_world_keeper(world, 1);
+  DocName name;
+  make_document(world, &name, WRITER, FALSE);
+  Device *first = device_new(one, &name, 1), *second = device_new(two, &name, 1);
+  device_type(first, 0, "early ");
+  g_free(room_world_settle(world, &name, 6));
+  ServerWorld *old = room_world_fork(world); /* as it was then */
+  device_type(second, 6, "middle ");
+  g_free(room_world_settle(world, &name, 13));
+  device_type(first, 13, "late ");
+  g_free(room_world_settle(world, &name, 18));
+  /* The very same address: the old server in its place. */
+  ServerWorld *now = room_world_server(world, 0);
+  server_world_stop(now);
+  server_world_stop(old);
+  g_autofree char *folder = g_steal_pointer(&now->folder);
+  now->folder = g_steal_pointer(&old->folder);
+  old->folder = g_strdup(folder);
+  server_world_start(now);
+  server_world_start(old);
+  await_state(one, &name, DOPPEL__ROOM__STATE__STOPPED);
+  await_state(two, &name, DOPPEL__ROOM__STATE__STOPPED);
+  g_autoptr(DocRoomAnswer) row = keeper_row(one, &name);
+  g_assert_cmpstr(row->row->fault, ==, doc_fault_name(DOC_FAULT_ROLLBACK));
+  device_type(second, 0, "meanwhile ");
+  g_assert_cmpint(keeper_recover(one, &name, NULL), ==, DOC_ROOM_WHY(NONE));
+  g_assert_cmpint(keeper_recover(two, &name, NULL), ==, DOC_ROOM_WHY(NONE));
+  g_autofree char *text = room_world_settle(world, &name, 28);
+  g_assert_cmpstr(text, ==, "meanwhile early middle late ");
+}
+
+/* ---- others ---- */
+
+/* Invitations fill nobody's clone. */
+static void
+test_invitations(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *owner = room_world_keeper(world, 0), *other = room_world_keeper(world, 1);
+  DocName names[20];
+  for (guint i = 0; i < 20; i++) {
+    keeper_create(owner, room_world_server(world, 0), &names[i]);
+    Wanted wanted = {owner, &names[i]};
+    room_world_until(world, is_there, &wanted);
+    g_assert_cmpint(keeper_change(owner, &names[i], other, WRITER, FALSE), ==, DOC_ROOM_WHY(NONE));
+    if (i < 16)
+      await_state(other, &names[i], DOPPEL__ROOM__STATE__INVITED);
+  }
+  for (guint i = 0; i < 200; i++)
+    room_world_step(world);
+  for (guint i = 16; i < 20; i++)
+    g_assert_null(keeper_row(other, &names[i]));
+  /* What is left makes room. */
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  Doppel__Room__Leave leave = DOPPEL__ROOM__LEAVE__INIT;
+  leave.document = wire_borrow(names[0].bytes, DOC_NAME_LENGTH);
+  question.leave = &leave;
+  g_autoptr(GPtrArray) left = keeper_ask(other, &question, DOC_ROOM_ASK(LEAVE));
+  g_assert_null(keeper_row(other, &names[0]));
+  g_assert_cmpint(keeper_change(owner, &names[19], other, WRITER, FALSE), ==, DOC_ROOM_WHY(NONE));
+}
+
+/* Who is no member is told nothing, and nonsense is refused. */
+static void
+test_strangers(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  DocName name;
+  keeper_create(room_world_keeper(world, 0), room_world_server(world, 0), &name);
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  DocName unknown = {{9}};
+  question.members = wire_borrow(unknown.bytes, sizeof unknown.bytes);
+  g_autoptr(GPtrArray) answers = keeper_ask(room_world_keeper(world, 0), &question, DOC_ROOM_ASK(MEMBERS));
+  const DocRoomAnswer *answer = answers->pdata[0];
+  g_assert_cmpint(answer->what_case, ==, DOC_ROOM_TELL(FAILED));
+  g_assert_cmpint(answer->failed->why, ==, DOC_ROOM_WHY(NOT_FOUND));
+  g_assert_cmpint(keeper_accept(room_world_keeper(world, 1), &name), ==, DOC_ROOM_WHY(NOT_FOUND));
+}
+
+int
+main(int argc, char **argv)
+{
+  g_test_init(&argc, &argv, NULL);
+  g_test_add_func("/room/together", test_together);
+  g_test_add_func("/room/kills", test_kills);
+  g_test_add_func("/room/removed", test_removed);
+  g_test_add_func("/room/reader", test_reader);
+  g_test_add_func("/room/from-now", test_from_now);
+  g_test_add_func("/room/fork", test_fork);
+  g_test_add_func("/room/fork-apart", test_fork_apart);
+  g_test_add_func("/room/left-out", test_left_out);
+  g_test_add_func("/room/rollback", test_rollback);
+  g_test_add_func("/room/invitations", test_invitations);
+  g_test_add_func("/room/strangers", test_strangers);
+  return g_test_run();
+}
