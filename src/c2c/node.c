@@ -179,7 +179,8 @@ node_run(const NodeConfig *config)
   node.place = (ServicePlace){.directory = config->directory,
                               .socket = path,
                               .replica = config->replica,
-                              .clone_name = config->clone_name};
+                              .clone_name = config->clone_name,
+                              .key = config->key};
   memcpy(node.place.clone, config->clone, sizeof node.place.clone);
   signal(SIGPIPE, SIG_IGN);
   /* Before any thread, and before anything is open that services must not have. */

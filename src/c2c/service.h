@@ -19,6 +19,7 @@ typedef struct {
   const char *replica;   /* the clone's store of generations (replica/generation_store.h) */
   const char *clone_name;
   guint8 clone[RECORD_ID_LENGTH];
+  const IdentityKey *key; /* the clone's, for its tasks; services have things signed (c2c/service_node.h) */
 } ServicePlace;
 
 typedef struct {

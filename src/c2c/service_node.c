@@ -10,6 +10,7 @@
 #include "c2c/api.h"
 #include "doppel/c2c.h"
 #include "wire/c2c_control.pb-c.h"
+#include "wire/message.h"
 
 #define CONTROL_MS 30000
 
@@ -151,27 +152,63 @@ contacts(const ServicePlace *place, GError **error)
 }
 
 static gboolean
-clone_key(const ServicePlace *place, const char *user, IdentityPublic *key, GError **error)
+whois(const ServicePlace *place, const char *user, IdentityPublic *origin, IdentityPublic *key, char **name,
+      GError **error)
 {
-  Doppel__Wire__ControlWhois whois = DOPPEL__WIRE__CONTROL_WHOIS__INIT;
-  whois.user = (char *)user;
-  gsize length = doppel__wire__control_whois__get_packed_size(&whois);
-  g_autofree guint8 *question = g_malloc(length);
-  doppel__wire__control_whois__pack(&whois, question);
-  g_autoptr(GBytes) answer = control(place, "whois", question, length, error);
-  const guint8 *bytes = answer ? g_bytes_get_data(answer, &length) : NULL;
+  Doppel__Wire__ControlWhois question = DOPPEL__WIRE__CONTROL_WHOIS__INIT;
+  question.user = (char *)user;
+  g_autoptr(GBytes) packed = wire_pack(&question.base);
+  gsize length;
+  const guint8 *bytes = g_bytes_get_data(packed, &length);
+  g_autoptr(GBytes) answer = control(place, "whois", bytes, length, error);
+  bytes = answer ? g_bytes_get_data(answer, &length) : NULL;
   if (!answer)
     return FALSE;
   Doppel__Wire__ControlUser *found = doppel__wire__control_user__unpack(NULL, length, bytes);
   g_autoptr(Record) record = found ? record_decode(found->record.data, found->record.len, NULL, error) : NULL;
   if (!found)
     malformed(error, "whois");
-  else
-    doppel__wire__control_user__free_unpacked(found, NULL);
-  if (record)
+  if (record) {
+    *origin = record->origin;
     *key = record->clone_key;
+    *name = g_strdup(found->contact[0] ? found->contact : record->name);
+  }
+  if (found)
+    doppel__wire__control_user__free_unpacked(found, NULL);
   return record != NULL;
 }
 
-static const ServiceNode node_by_socket = {dial, sign, contacts, clone_key};
+static gboolean
+clone_key(const ServicePlace *place, const char *user, IdentityPublic *key, GError **error)
+{
+  IdentityPublic origin;
+  g_autofree char *name = NULL;
+  return whois(place, user, &origin, key, &name, error);
+}
+
+static gboolean
+own(const ServicePlace *place, IdentityPublic *origin, GError **error)
+{
+  g_autoptr(GBytes) answer = control(place, "status", NULL, 0, error);
+  gsize length;
+  const guint8 *bytes = answer ? g_bytes_get_data(answer, &length) : NULL;
+  if (!answer)
+    return FALSE;
+  Doppel__Wire__ControlStatus *status = doppel__wire__control_status__unpack(NULL, length, bytes);
+  gboolean bound = status && status->record.len > 0;
+  g_autoptr(Record) record =
+      bound ? record_decode(status->record.data, status->record.len, NULL, error) : NULL;
+  if (!status)
+    malformed(error, "status");
+  else
+    doppel__wire__control_status__free_unpacked(status, NULL);
+  if (status && !bound)
+    doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND,
+                     "the clone has no name yet: \"doppel name claim\" gives it one");
+  if (record)
+    *origin = record->origin;
+  return record != NULL;
+}
+
+static const ServiceNode node_by_socket = {dial, sign, contacts, clone_key, whois, own};
 const ServiceNode *service_node = &node_by_socket;

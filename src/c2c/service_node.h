@@ -19,6 +19,13 @@ typedef struct {
 
   /* The key of the user's clone, as the newest known record has it. */
   gboolean (*clone_key)(const ServicePlace *place, const char *user, IdentityPublic *key, GError **error);
+
+  /* The same, with who they are, and what the owner, or else their record, calls them (the caller's). */
+  gboolean (*whois)(const ServicePlace *place, const char *user, IdentityPublic *origin, IdentityPublic *key,
+                    char **name, GError **error);
+
+  /* Whose clone this is. NOT_FOUND while it has no name yet. */
+  gboolean (*own)(const ServicePlace *place, IdentityPublic *origin, GError **error);
 } ServiceNode;
 
 /* The node by its socket, unless a test has put another one here. */

@@ -3,14 +3,16 @@
 #include <glib.h>
 
 const Service services[] = {
-    {"send", FALSE, send_run},    {"inbox", TRUE, inbox_run},    {"outbox", TRUE, outbox_run},
-    {"shares", TRUE, shares_run}, {"search", FALSE, search_run}, {"search-all", TRUE, search_all_run},
-    {"fetch", FALSE, fetch_run},  {"run", FALSE, run_run},       {NULL},
+    {"send", FALSE, send_run},      {"inbox", TRUE, inbox_run},    {"outbox", TRUE, outbox_run},
+    {"shares", TRUE, shares_run},   {"search", FALSE, search_run}, {"search-all", TRUE, search_all_run},
+    {"fetch", FALSE, fetch_run},    {"run", FALSE, run_run},       {"doc", TRUE, doc_run},
+    {"doc-invite", FALSE, doc_run}, {"doc-heads", FALSE, doc_run}, {NULL},
 };
 
 const ServiceTask services_tasks[] = {
     {"outbox", send_runner_run},
     {"indexer", share_indexer_run},
+    {"docs", doc_task_run},
     {NULL},
 };
 

@@ -19,9 +19,11 @@ ServiceRun search_run; /* search_service.c: what is shared here and has these wo
 ServiceRun search_all_run;
 ServiceRun fetch_run; /* fetch_service.c: a shared file */
 ServiceRun run_run;   /* service_run.c: a friend's program */
+ServiceRun doc_run;   /* doc_service.c: documents, for the owner's devices and for other members' clones */
 
 /* The last one's name is NULL. */
 extern const ServiceTask services_tasks[];
 
 int send_runner_run(const ServicePlace *place);   /* delivers what is in the outbox */
+int doc_task_run(const ServicePlace *place);      /* keeps documents (clonedoc/room) */
 int share_indexer_run(const ServicePlace *place); /* keeps the index of what is shared as new as the clone */
