@@ -121,11 +121,13 @@ doc_run(int fd, const char *service, const ServicePeer *peer, const ServicePlace
       refuse(fd, device, error);
     return service_message_ended(service, error);
   }
+  /* A question that makes no sense is answered, and no failure of the service's. */
   if (!introduce(room, service, peer, &error) || !pass_on(fd, room, place, device, &error)) {
     refuse(fd, device, error);
-    return service_message_ended(service, error);
+    return 0;
   }
   service_message_patience(fd, 0);
-  bridge(fd, room, NULL);
+  BridgeCounters counters;
+  bridge(fd, room, &counters);
   return 0;
 }
