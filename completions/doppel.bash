@@ -42,6 +42,11 @@ _doppel_inbox()
     doppel inbox 2>/dev/null | awk 'NR > 1 { print $1 }'
 }
 
+_doppel_documents()
+{
+    doppel doc list --offline 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
 _doppel_shares()
 {
     doppel shares 2>/dev/null | awk 'NR > 1 { print $1 }'
@@ -52,7 +57,7 @@ _doppel()
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} i output
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get forward gateway unpair name demo help version' -- "$current"))
+        COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway unpair name demo help version' -- "$current"))
         return
     fi
     case $verb in
@@ -141,6 +146,25 @@ _doppel()
         allow | deny) COMPREPLY=($(compgen -W '--forget --json --help' -- "$current")) ;;
         contacts) COMPREPLY=($(compgen -W 'add forget --json --help' -- "$current")) ;;
         group) COMPREPLY=($(compgen -W 'list create delete add remove send sent --json --no-wait --help' -- "$current")) ;;
+        doc)
+            case $previous in
+                -r | --role) COMPREPLY=($(compgen -W 'reader writer owner' -- "$current")); return ;;
+                --take) COMPREPLY=($(compgen -W 'file document' -- "$current")); return ;;
+                --evidence) COMPREPLY=($(compgen -f -- "$current")); return ;;
+                -s | --server | -n | --count) return ;;
+            esac
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '--offline -s --server -r --role --from-now --take -n --count --evidence --unsent --json --help' -- "$current"))
+            elif ((COMP_CWORD == 2)); then
+                COMPREPLY=($(compgen -W 'list create open cat import export edit attach watch invite accept members remove leave log verify recover' -- "$current"))
+            elif ((COMP_CWORD == 3)) && [[ ${COMP_WORDS[2]} != create ]]; then
+                COMPREPLY=($(compgen -W "$(_doppel_documents)" -- "$current"))
+            elif ((COMP_CWORD == 4)); then
+                case ${COMP_WORDS[2]} in
+                    create | import | export | attach) COMPREPLY=($(compgen -f -- "$current")) ;;
+                esac
+            fi
+            ;;
         forward) COMPREPLY=($(compgen -W '--accept --to --background --list --json --help' -- "$current")) ;;
         gateway)
             if [[ $previous == -c || $previous == --clone ]]; then
@@ -241,7 +265,7 @@ _doppel()
             fi
             ;;
         demo) COMPREPLY=($(compgen -W 'c2c --keep --help' -- "$current")) ;;
-        help) COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get forward gateway unpair name demo' -- "$current")) ;;
+        help) COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway unpair name demo' -- "$current")) ;;
     esac
 }
 

@@ -1,10 +1,14 @@
 # Completion of doppel for fish.
 
-set -l verbs run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get forward gateway unpair name demo help version
+set -l verbs run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway unpair name demo help version
 
 function __doppel_clones
     echo local
     doppel clones 2>/dev/null | awk 'NR > 1 { print $1 }'
+end
+
+function __doppel_documents
+    doppel doc list --offline 2>/dev/null | awk 'NR > 1 { print $1 }'
 end
 
 function __doppel_jobs
@@ -98,6 +102,7 @@ complete -c doppel -n '__fish_seen_subcommand_from contacts' -f -a 'add forget'
 complete -c doppel -n '__fish_seen_subcommand_from group' -l json -d 'Print JSON'
 complete -c doppel -n '__fish_seen_subcommand_from group' -l no-wait -d 'Do not wait until it is known who has got the message'
 complete -c doppel -n '__fish_seen_subcommand_from group' -f -a 'list create delete add remove send sent'
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a doc -d 'Write documents together with others'
 complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a forward -d "Reach a TCP port of a friend's device, or offer one"
 complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a gateway -d "Connect this device's programs with the network of clones"
 complete -c doppel -n '__fish_seen_subcommand_from send' -s w -l wait -d 'Until it is delivered'
@@ -116,6 +121,17 @@ complete -c doppel -n '__fish_seen_subcommand_from search' -s l -l limit -x -d '
 complete -c doppel -n '__fish_seen_subcommand_from search' -s w -l wait -x -d 'Seconds for those who do not answer'
 complete -c doppel -n '__fish_seen_subcommand_from get' -s o -l to -r -F -d 'As this file'
 complete -c doppel -n '__fish_seen_subcommand_from get' -s f -l force -d 'Replace what is there'
+complete -c doppel -n '__fish_seen_subcommand_from doc' -a 'list create open cat import export edit attach watch invite accept members remove leave log verify recover'
+complete -c doppel -n '__fish_seen_subcommand_from doc' -a '(__doppel_documents)'
+complete -c doppel -n '__fish_seen_subcommand_from doc' -l offline -d "With this device's copy"
+complete -c doppel -n '__fish_seen_subcommand_from doc' -s s -l server -x -d 'The ordering server, ADDRESS=KEY'
+complete -c doppel -n '__fish_seen_subcommand_from doc' -s r -l role -x -a 'reader writer owner' -d 'Of the member'
+complete -c doppel -n '__fish_seen_subcommand_from doc' -l from-now -d 'Not its history'
+complete -c doppel -n '__fish_seen_subcommand_from doc' -l take -x -a 'file document' -d 'What is right where they differ'
+complete -c doppel -n '__fish_seen_subcommand_from doc' -s n -l count -x -d 'The last N entries'
+complete -c doppel -n '__fish_seen_subcommand_from doc' -l evidence -r -d 'Write the evidence of a fault there'
+complete -c doppel -n '__fish_seen_subcommand_from doc' -l unsent -d 'Even if something is not sent'
+complete -c doppel -n '__fish_seen_subcommand_from doc' -l json -d 'Print JSON'
 complete -c doppel -n '__fish_seen_subcommand_from forward' -l accept -x -d 'Offer this port'
 complete -c doppel -n '__fish_seen_subcommand_from forward' -l to -x -d 'Connect to HOST:PORT'
 complete -c doppel -n '__fish_seen_subcommand_from forward' -l background -d 'Return as soon as connections can come'
@@ -177,4 +193,4 @@ complete -c doppel -n '__fish_seen_subcommand_from name' -l json -d 'Print JSON'
 complete -c doppel -n '__fish_seen_subcommand_from name' -f -a 'show claim renew succeed recover revoke directory'
 complete -c doppel -n '__fish_seen_subcommand_from demo' -l keep -d 'Leave the temporary directory'
 complete -c doppel -n '__fish_seen_subcommand_from demo' -f -a c2c
-complete -c doppel -n '__fish_seen_subcommand_from help' -f -a 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get forward gateway unpair name demo'
+complete -c doppel -n '__fish_seen_subcommand_from help' -f -a 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway unpair name demo'

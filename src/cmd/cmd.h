@@ -26,6 +26,7 @@ int cmd_sync(int argc, char **argv);
 int cmd_snapshots(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
+int cmd_doc(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 int cmd_gateway(int argc, char **argv);
 int cmd_send(int argc, char **argv);

@@ -47,6 +47,7 @@ static const struct {
     {"deny", cmd_deny, "Keep a user from a service of the clone"},
     {"contacts", cmd_contacts, "List whom names mean, add and forget them"},
     {"group", cmd_group, "Keep groups of users"},
+    {"doc", cmd_doc, "Write documents together with others, through a server that nobody trusts"},
     {"forward", cmd_forward, "Reach a TCP port of a friend's device through both clones, or offer one"},
     {"gateway", cmd_gateway, "Connect this device's programs with the network of clones"},
     {"unpair", cmd_unpair, "Forget a clone"},

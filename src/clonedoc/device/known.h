@@ -1,0 +1,39 @@
+/* The documents that this device knows of, and questions about them to its clone (wire/doc_room.proto). */
+#pragma once
+
+#include "clonedoc/device/copies.h"
+#include "clonedoc/room/room_call.h"
+
+typedef Doppel__Room__Row DocRow;
+
+/* ---- asking ---- */
+
+/* Each answer to a question. */
+typedef gboolean (*DocEach)(const DocRoomAnswer *answer, gpointer data, GError **error);
+
+/* Asks the clone, until the last answer has come; `each` NULL: only whether it is done. */
+typedef gboolean (*DocAsker)(DocRoomQuestion *question, DocEach each, gpointer data, GError **error);
+
+/* That over a stream socket to the clone's service "doc"; blocks as long as the socket does. */
+gboolean doc_ask_over(int fd, DocRoomQuestion *question, DocEach each, gpointer data, GError **error);
+
+/* ---- knowing ---- */
+
+/* This user's documents on this device. */
+DocCopies *doc_known_open(GError **error);
+
+/* Asks the clone which documents there are. */
+gboolean doc_known_update(DocCopies *copies, DocAsker ask, GError **error);
+
+/* The document of that title, or whose name begins so; the clone is asked where the device does not know it,
+ * unless `ask` is NULL. NOT_FOUND; USAGE where it is not clear which. */
+DocKnown *doc_known_find(DocCopies *copies, const char *word, DocAsker ask, GError **error);
+
+/* What the clone said last of it; NULL: nothing that makes sense. The caller's, to be freed with
+ * doc_row_free(). */
+DocRow *doc_known_row(const DocKnown *known);
+void doc_row_free(DocRow *row);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DocRow, doc_row_free)
+gboolean doc_known_keep(DocCopies *copies, const DocRow *row, GError **error);
+
+char *doc_name_text(const DocName *name, guint digits); /* hexadecimal; the caller's */

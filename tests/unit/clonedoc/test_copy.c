@@ -1,0 +1,365 @@
+/* A device's copy of a document (clonedoc/device/copy.h): several programs at it, one of which talks with the
+ * clone, and all of which may end at any time. */
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "clonedoc/device/copy.h"
+#include "pair_end.h"
+#include "random_op.h"
+
+#define WORDS "The quick brown fox\n"
+
+static char *
+folder_new(void)
+{
+  g_autoptr(GError) error = NULL;
+  char *folder = g_dir_make_tmp("doppel-copy-XXXXXX", &error);
+  g_assert_no_error(error);
+  return folder;
+}
+
+static void
+folder_remove(const char *folder)
+{
+  g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+  for (const char *name; (name = g_dir_read_name(dir));) {
+    g_autofree char *path = g_build_filename(folder, name, NULL);
+    g_assert_cmpint(g_unlink(path), ==, 0);
+  }
+  g_assert_cmpint(g_rmdir(folder), ==, 0);
+}
+
+static DocCopies *
+open_copies(const char *folder)
+{
+  g_autoptr(GError) error = NULL;
+  DocCopies *copies = doc_copies_open(folder, &error);
+  g_assert_no_error(error);
+  return copies;
+}
+
+static DocName
+name_of(guint8 number)
+{
+  DocName name;
+  memset(name.bytes, number, sizeof name.bytes);
+  return name;
+}
+
+static DocKnown *
+known_of(guint8 number, const char *title)
+{
+  DocKnown *known = g_new0(DocKnown, 1);
+  known->document = name_of(number);
+  known->title = g_strdup(title);
+  known->row = g_bytes_new(title, strlen(title));
+  return known;
+}
+
+static void
+know(DocCopies *copies, guint8 number, const char *title)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DocKnown) known = known_of(number, title);
+  doc_copies_add(copies, known, &error);
+  g_assert_no_error(error);
+}
+
+static DocCopy *
+open_copy(DocCopies *copies, guint8 number)
+{
+  g_autoptr(GError) error = NULL;
+  DocName name = name_of(number);
+  DocCopy *copy = doc_copy_open(copies, &name, &error);
+  g_assert_no_error(error);
+  return copy;
+}
+
+static void
+check_text(DocCopy *copy, const char *wanted)
+{
+  g_autoptr(GError) error = NULL;
+  doc_copy_refresh(copy, NULL, &error);
+  g_assert_no_error(error);
+  const OtText *text = doc_copy_text(copy);
+  g_autofree char *found = ot_text_copy(text, 0, ot_text_length(text), NULL);
+  g_assert_cmpstr(found, ==, wanted);
+}
+
+static void
+type(DocCopy *copy, gsize at, gsize deleted, const char *utf8)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(OtOp) op = ot_op_new_edit(at, deleted, utf8, strlen(utf8));
+  doc_copy_edit(copy, op, NULL, &error);
+  g_assert_no_error(error);
+}
+
+/* The keeper talks with the clone until neither has anything to say; `cut` (< 0: never): after so many
+ * messages the link is no more. */
+static void
+meet(DocCopy *copy, PairEnd *clone, int cut)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GPtrArray) in = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+  doc_copy_keep(copy, &error);
+  g_assert_no_error(error);
+  doc_pair_begin(clone->pair);
+  for (gboolean said = TRUE; said;) {
+    g_autoptr(GPtrArray) out = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+    g_autoptr(OtOp) shown = NULL;
+    doc_copy_step(copy, in, out, &shown, &error);
+    g_assert_no_error(error);
+    g_ptr_array_set_size(in, 0);
+    for (guint i = 0; i < out->len; i++) {
+      if (cut-- == 0)
+        return;
+      g_assert_true(pair_end_hear(clone, out->pdata[i], &error));
+    }
+    for (GBytes *next; (next = doc_pair_next(clone->pair));)
+      g_ptr_array_add(in, next);
+    said = in->len > 0;
+    if (said && cut-- == 0)
+      return;
+  }
+}
+
+static void
+check_settled(DocCopy *copy, gboolean wanted)
+{
+  g_autoptr(GError) error = NULL;
+  gboolean settled;
+  doc_copy_is_settled(copy, &settled, &error);
+  g_assert_no_error(error);
+  g_assert_cmpint(settled, ==, wanted);
+}
+
+/* As another program of the device has it. */
+static void
+check_begun(DocCopy *copy, gboolean wanted)
+{
+  g_autoptr(GError) error = NULL;
+  guint8 id[DOC_COPY_LENGTH];
+  gboolean begun;
+  doc_copy_refresh(copy, NULL, &error);
+  g_assert_no_error(error);
+  doc_copy_id(copy, id, &begun);
+  g_assert_cmpint(begun, ==, wanted);
+}
+
+static void
+test_known(void)
+{
+  g_autofree char *folder = folder_new();
+  g_autoptr(GError) error = NULL;
+  {
+    g_autoptr(DocCopies) copies = open_copies(folder);
+    know(copies, 2, "b");
+    know(copies, 1, "a");
+    know(copies, 3, "c");
+    g_autoptr(DocCopy) typed = open_copy(copies, 3);
+    type(typed, 0, 0, WORDS);
+    g_autoptr(DocKnown) again = known_of(1, "renamed");
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
+    g_ptr_array_add(all, again);
+    doc_copies_know(copies, all, &error);
+    g_assert_no_error(error);
+  }
+  g_autoptr(DocCopies) copies = open_copies(folder);
+  g_autoptr(GPtrArray) list = doc_copies_list(copies, &error);
+  g_assert_no_error(error);
+  g_assert_cmpuint(list->len, ==, 2); /* what was typed is not lost because the clone does not name it */
+  g_assert_cmpstr(((DocKnown *)list->pdata[0])->title, ==, "c");
+  g_assert_cmpstr(((DocKnown *)list->pdata[1])->title, ==, "renamed");
+  DocName name = name_of(2);
+  g_assert_null(doc_copy_open(copies, &name, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_NOT_FOUND);
+  g_clear_pointer(&copies, doc_copies_free);
+  folder_remove(folder);
+}
+
+/* What two programs do at once, both see, without a keeper. */
+static void
+test_programs(void)
+{
+  g_autofree char *folder = folder_new();
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DocCopies) copies = open_copies(folder), others = open_copies(folder);
+  know(copies, 1, "a");
+  g_autoptr(DocCopy) one = open_copy(copies, 1), other = open_copy(others, 1);
+  type(one, 0, 0, WORDS);
+  g_autoptr(OtOp) op = ot_op_new_edit(0, 0, "- ", 2);
+  g_autoptr(OtOp) meanwhile = NULL;
+  doc_copy_edit(other, op, &meanwhile, &error);
+  g_assert_no_error(error);
+  check_text(other, WORDS "- ");
+  g_assert_nonnull(meanwhile);
+  g_autoptr(OtText) shown = ot_text_new();
+  g_assert_true(ot_op_apply(op, shown, &error) && ot_op_apply(meanwhile, shown, &error));
+  g_assert_true(ot_text_equal(shown, doc_copy_text(other)));
+  check_text(one, WORDS "- ");
+  g_autoptr(OtOp) beyond = ot_op_new_edit(1000, 0, "x", 1);
+  g_assert_false(doc_copy_edit(one, beyond, NULL, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_HOSTILE);
+  check_text(one, WORDS "- ");
+  g_clear_pointer(&one, doc_copy_free);
+  g_clear_pointer(&other, doc_copy_free);
+  g_clear_pointer(&copies, doc_copies_free);
+  g_clear_pointer(&others, doc_copies_free);
+  folder_remove(folder);
+}
+
+/* One keeps it in step; the other's edits go with it, and there is no second keeper meanwhile. */
+static void
+test_keeper(void)
+{
+  g_autofree char *folder = folder_new();
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DocCopies) copies = open_copies(folder), others = open_copies(folder);
+  g_auto(PairEnd) clone = {0};
+  pair_end_init(&clone, DOC_PAIR_CLONE);
+  pair_end_type(&clone, 0, 0, WORDS);
+  know(copies, 1, "a");
+  g_autoptr(DocCopy) one = open_copy(copies, 1), other = open_copy(others, 1);
+  meet(one, &clone, -1);
+  check_text(other, WORDS);
+  g_assert_false(doc_copy_keep(other, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_ABORTED);
+  g_clear_error(&error);
+  type(other, 0, 0, "> ");
+  check_settled(other, FALSE);
+  meet(one, &clone, -1);
+  check_settled(other, TRUE);
+  g_autofree char *text = pair_end_text(&clone);
+  g_assert_cmpstr(text, ==, "> " WORDS);
+  doc_copy_let_go(one);
+  g_assert_true(doc_copy_keep(other, &error));
+  g_clear_pointer(&one, doc_copy_free);
+  g_clear_pointer(&other, doc_copy_free);
+  g_clear_pointer(&copies, doc_copies_free);
+  g_clear_pointer(&others, doc_copies_free);
+  folder_remove(folder);
+}
+
+/* Two programs and the clone type, links are cut anywhere, programs end and begin anew: all have the same. */
+static void
+test_random(void)
+{
+  g_autofree char *folder = folder_new();
+  guint32 seed = g_random_int();
+  g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
+  g_test_message("seed %u", seed);
+  DocCopies *copies[2] = {open_copies(folder), open_copies(folder)};
+  know(copies[0], 1, "a");
+  DocCopy *programs[2] = {open_copy(copies[0], 1), open_copy(copies[1], 1)};
+  g_auto(PairEnd) clone = {0};
+  pair_end_init(&clone, DOC_PAIR_CLONE);
+  for (guint round = 0; round < 100; round++) {
+    g_autoptr(GError) error = NULL;
+    guint who = g_rand_int_range(rand, 0, 2);
+    g_autoptr(OtOp) op = ot_random_op(rand, ot_text_length(doc_copy_text(programs[who])), 3);
+    doc_copy_edit(programs[who], op, NULL, &error);
+    g_assert_no_error(error);
+    gsize bytes;
+    g_autofree char *typed = ot_random_string(rand, 2, &bytes);
+    gsize length = ot_text_length(clone.text), deleted = length > 30 ? length / 2 : 0;
+    pair_end_type(&clone, g_rand_int_range(rand, 0, length - deleted + 1), deleted, typed);
+    who = g_rand_int_range(rand, 0, 2);
+    doc_copy_let_go(programs[!who]);
+    meet(programs[who], &clone, g_rand_int_range(rand, -1, 6));
+    if (g_rand_int_range(rand, 0, 5) == 0) {
+      doc_copy_free(programs[who]);
+      programs[who] = open_copy(copies[who], 1);
+    }
+  }
+  doc_copy_let_go(programs[0]);
+  meet(programs[1], &clone, -1);
+  g_autofree char *text = pair_end_text(&clone);
+  for (guint i = 0; i < 2; i++) {
+    check_text(programs[i], text);
+    check_settled(programs[i], TRUE);
+    doc_copy_free(programs[i]);
+    doc_copies_free(copies[i]);
+  }
+  folder_remove(folder);
+}
+
+/* A long text, changed often: what it takes on the disk does not grow with the changes, and who has not
+ * looked for long sees all of it. */
+static void
+test_long(void)
+{
+  g_autofree char *folder = folder_new();
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DocCopies) copies = open_copies(folder), others = open_copies(folder);
+  g_auto(PairEnd) clone = {0};
+  pair_end_init(&clone, DOC_PAIR_CLONE);
+  know(copies, 1, "a");
+  g_autoptr(DocCopy) one = open_copy(copies, 1), other = open_copy(others, 1);
+  g_autofree char *lines = g_strnfill(100000, 'x');
+  for (guint i = 0; i < 8; i++) {
+    type(one, 0, 0, lines);
+    meet(one, &clone, -1);
+    type(one, 0, 99999, "");
+  }
+  meet(one, &clone, -1);
+  g_autoptr(OtOp) shown = NULL;
+  doc_copy_refresh(other, &shown, &error);
+  g_assert_no_error(error);
+  g_assert_cmpuint(ot_op_inserted(shown), ==, 8);
+  check_text(other, "xxxxxxxx");
+  g_autofree char *text = pair_end_text(&clone);
+  g_assert_cmpstr(text, ==, "xxxxxxxx");
+  g_clear_pointer(&one, doc_copy_free);
+  g_clear_pointer(&other, doc_copy_free);
+  g_clear_pointer(&copies, doc_copies_free);
+  g_clear_pointer(&others, doc_copies_free);
+  folder_remove(folder);
+}
+
+/* The clone lost what it had: what it may not know is given back. */
+static void
+test_anew(void)
+{
+  g_autofree char *folder = folder_new(), *lost = NULL;
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DocCopies) copies = open_copies(folder);
+  know(copies, 1, "a");
+  g_autoptr(DocCopy) copy = open_copy(copies, 1);
+  {
+    g_auto(PairEnd) clone = {0};
+    pair_end_init(&clone, DOC_PAIR_CLONE);
+    pair_end_type(&clone, 0, 0, WORDS);
+    meet(copy, &clone, 1); /* as far as the clone's hello, which is not taken */
+    check_begun(copy, FALSE);
+    meet(copy, &clone, -1);
+    check_begun(copy, TRUE);
+  }
+  type(copy, 0, 0, "> ");
+  g_assert_true(doc_copy_keep(copy, &error));
+  g_assert_true(doc_copy_anew(copy, &lost, &error));
+  g_assert_cmpstr(lost, ==, "> " WORDS);
+  check_begun(copy, FALSE);
+  g_auto(PairEnd) clone = {0};
+  pair_end_init(&clone, DOC_PAIR_CLONE);
+  pair_end_type(&clone, 0, 0, WORDS "again");
+  meet(copy, &clone, -1);
+  check_text(copy, WORDS "again");
+  g_clear_pointer(&copy, doc_copy_free);
+  g_clear_pointer(&copies, doc_copies_free);
+  folder_remove(folder);
+}
+
+int
+main(int argc, char **argv)
+{
+  g_test_init(&argc, &argv, NULL);
+  g_test_add_func("/clonedoc/copy/known", test_known);
+  g_test_add_func("/clonedoc/copy/programs", test_programs);
+  g_test_add_func("/clonedoc/copy/keeper", test_keeper);
+  g_test_add_func("/clonedoc/copy/random", test_random);
+  g_test_add_func("/clonedoc/copy/long", test_long);
+  g_test_add_func("/clonedoc/copy/anew", test_anew);
+  return g_test_run();
+}
