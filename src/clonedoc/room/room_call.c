@@ -197,7 +197,8 @@ static gboolean
 is_peer_answer(gconstpointer unpacked)
 {
   const DocRoomPeerAnswer *answer = unpacked;
-  return (!answer->failed || is_failed(answer->failed)) && are_heads(answer->heads, answer->n_heads);
+  return (answer->failed ? is_failed(answer->failed) : answer->taken) &&
+         are_heads(answer->heads, answer->n_heads);
 }
 
 static gboolean

@@ -382,5 +382,6 @@ room_answer_heads(RoomTalk *talk, const DocRoomHeads *heads)
     answer.n_heads++;
   }
   answer.heads = of_own;
+  answer.taken = TRUE;
   doc_room_frame_put(talk->held, &answer.base);
 }

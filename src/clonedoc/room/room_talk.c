@@ -283,8 +283,7 @@ take_peer_frame(RoomTalk *talk, const void *data, gsize length, GError **error)
   if (!invitation || !room_take_invitation(talk->room, &talk->user, talk->name, invitation, error))
     return FALSE;
   DocRoomPeerAnswer taken = DOPPEL__ROOM__PEER_ANSWER__INIT;
-  DocRoomHeads none = DOPPEL__ROOM__HEADS__INIT;
-  taken.heads = none.heads;
+  taken.taken = TRUE;
   doc_room_frame_put(talk->held, &taken.base);
   talk->ending = TRUE;
   return TRUE;

@@ -58,12 +58,30 @@ make_document(RoomWorld *world, DocName *name, Doppel__Room__Role role, gboolean
   }
 }
 
+static gboolean
+is_delivered(gpointer data)
+{
+  const Wanted *wanted = data;
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  question.members = wire_borrow(wanted->name->bytes, DOC_NAME_LENGTH);
+  g_autoptr(GPtrArray) answers = keeper_ask(wanted->keeper, &question, DOC_ROOM_ASK(MEMBERS));
+  gboolean delivered = answers->len == wanted->keeper->world->keepers->len + 1;
+  for (guint i = 0; i + 1 < answers->len; i++) {
+    const DocRoomAnswer *answer = answers->pdata[i];
+    delivered = delivered && !answer->person->invited && !answer->person->words[0] &&
+                (answer->person->own || answer->person->head > 0);
+  }
+  return delivered;
+}
+
 static void
 test_together(void)
 {
   g_autoptr(RoomWorld) world = room_world_new(3);
   DocName name;
   make_document(world, &name, WRITER, FALSE);
+  Wanted wanted = {room_world_keeper(world, 0), &name};
+  room_world_until(world, is_delivered, &wanted);
   Device *devices[4];
   for (guint i = 0; i < 3; i++)
     devices[i] = device_new(room_world_keeper(world, i), &name, 1);
