@@ -12,6 +12,8 @@
 #define FOLDER  "docs"
 #define SOCKET  "socket"
 #define BACKLOG 64
+#define LOOK_US 100000
+#define LOOKS   80 /* longer than the documents' process takes to find out that its clone has a name */
 
 char *
 doc_place_file(const ServicePlace *place)
@@ -71,10 +73,13 @@ int
 doc_place_connect(const ServicePlace *place, GError **error)
 {
   g_auto(Fd) folder = open_folder(place);
-  g_auto(Fd) fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   struct sockaddr_un address = address_in(folder);
-  if (folder >= 0 && fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && is_own(fd))
-    return io_steal_fd(&fd);
+  for (guint i = 0; folder >= 0 && i < LOOKS; i++) {
+    g_auto(Fd) fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && is_own(fd))
+      return io_steal_fd(&fd);
+    g_usleep(LOOK_US);
+  }
   doppel_error_set(
       error, DOPPEL_ERROR_GONE,
       "the clone does not keep documents now: try again, and see whether it has a name (\"doppel name\")");
