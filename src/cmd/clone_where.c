@@ -228,6 +228,9 @@ clone_where_check_kept(const char *name)
     clone_where_check(NULL, name);
     return;
   }
+  g_autoptr(Record) own = own_record(clone);
+  if (!own)
+    return;
   fflush(NULL);
   pid_t child = fork();
   if (child > 0)

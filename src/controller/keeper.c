@@ -25,7 +25,7 @@
 #include "link/engine.h"
 #include "link/pass.h"
 
-enum { TAKE_MS = 500, LOOK_MS = 10000, FLUSH_MS = 10000, LISTENER_FD = 3, LOCK_FD = 4 };
+enum { TAKE_MS = 500, LOOK_MS = 10000, FLUSH_MS = 10000, SUCCESSOR_MS = 50, LISTENER_FD = 3, LOCK_FD = 4 };
 
 /* ---- where it listens ---- */
 
@@ -223,13 +223,19 @@ wait_for_run(Keeper *keeper, GError **error)
   return -1;
 }
 
+/* What is listened on is the successor's from now on. */
 static void
 start_successor(Keeper *keeper)
 {
+  if (keeper->listener < 0)
+    return;
   char idle[16];
   snprintf(idle, sizeof idle, "%d", keeper->idle_s);
-  if (fork() != 0)
+  if (!is_reachable(keeper) || fork() != 0) {
+    io_close(&keeper->listener);
+    io_close(&keeper->lock);
     return;
+  }
   /* The first thing that is not used by anybody is to be nobody's child, as we are. */
   int listener = fcntl(keeper->listener, F_DUPFD, 10), lock = fcntl(keeper->lock, F_DUPFD, 10);
   dup2(listener, LISTENER_FD);
@@ -267,18 +273,24 @@ tell_end(Link *run, const GError *why)
     link_flush(run, FLUSH_MS, NULL);
 }
 
-/* Until one of them has ended. */
+/* Until one of them has ended. To prepare the next session takes the processors that a short run would have,
+ * here and in the clone: a successor starts when the run has gone on for a while, or somebody waits for it. */
 static void
-serve(Link *run, Link *clone, LinkCounters *counters)
+serve(Keeper *keeper, Link *run, LinkCounters *counters)
 {
+  Link *clone = keeper->link;
+  gint64 due = clock_now_ns() + SUCCESSOR_MS * G_GINT64_CONSTANT(1000000);
   for (;;) {
     g_autoptr(GError) run_ended = NULL, clone_ended = NULL;
-    struct pollfd fds[2 * LINK_POLL_MAX];
-    int timeout = -1;
-    guint count = link_prepare(run, fds, &timeout);
+    struct pollfd fds[1 + 2 * LINK_POLL_MAX] = {{.fd = keeper->listener, .events = POLLIN}};
+    gint64 left_ms = (due - clock_now_ns()) / 1000000;
+    int timeout = keeper->listener < 0 ? -1 : (int)CLAMP(left_ms + 1, 0, SUCCESSOR_MS);
+    guint count = 1 + link_prepare(run, fds + 1, &timeout);
     count += link_prepare(clone, fds + count, &timeout);
     if (poll(fds, count, timeout) < 0 && errno != EINTR)
       return;
+    if (fds[0].revents || clock_now_ns() >= due)
+      start_successor(keeper);
     link_work(run, &run_ended);
     link_work(clone, &clone_ended);
     gboolean passed = pass_on(run, clone, clone_ended ? NULL : &clone_ended);
@@ -315,11 +327,9 @@ hand_over(Keeper *keeper, int fd, int page, LinkCounters *counters)
   g_auto(Fd) run_fd = fd;
   if (!link_pass_send(run_fd, page, NULL))
     return FALSE;
-  start_successor(keeper);
-  io_close(&keeper->listener);
-  io_close(&keeper->lock);
   g_autoptr(Link) run = link_new_local(io_steal_fd(&run_fd));
-  serve(run, keeper->link, counters);
+  serve(keeper, run, counters);
+  start_successor(keeper);
   return TRUE;
 }
 

@@ -4,8 +4,8 @@
  * A keeper is a process in the background that holds one session of the clone ready: connected, both ends
  * authenticated, nothing said in it yet. It listens on a Unix socket in the directory of the user's keys, for
  * this user alone. A run that comes gets the session: that keeper passes messages on from now on, until the
- * run or the session ends, and its successor, which inherits the socket, prepares the next. A keeper that
- * nobody needs for `idle_s` seconds ends. */
+ * run or the session ends, and its successor, which inherits the socket, prepares the next when a short run
+ * is over. A keeper that nobody needs for `idle_s` seconds ends. */
 #pragma once
 
 #include <glib.h>
