@@ -274,7 +274,8 @@ tell_end(Link *run, const GError *why)
 }
 
 /* Until one of them has ended. To prepare the next session takes the processors that a short run would have,
- * here and in the clone: a successor starts when the run has gone on for a while, or somebody waits for it. */
+ * here and in the clone: a successor starts when the run has gone on for a while, or somebody waits for it.
+ */
 static void
 serve(Keeper *keeper, Link *run, LinkCounters *counters)
 {

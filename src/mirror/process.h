@@ -8,6 +8,7 @@
 #include <glib.h>
 #include <signal.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "mirror/arch/arch.h"
 
@@ -172,6 +173,10 @@ gboolean mirror_memory_write(MirrorProcess *process, guint64 address, const void
 /* Of pages that are known to be present. */
 gboolean mirror_memory_read_present(MirrorProcess *process, guint64 address, void *to, gsize length,
                                     GError **error);
+/* The same of several pieces (addresses of the process), which stand one behind the other in `to`: together,
+ * since /proc/PID/mem takes a call for each and copies each page twice. */
+gboolean mirror_memory_read_pieces(MirrorProcess *process, const struct iovec *pieces, guint count, void *to,
+                                   GError **error);
 
 /* ---- system calls in the process's name ---- */
 

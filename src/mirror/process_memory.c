@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -48,16 +49,50 @@ mirror_memory_read(MirrorProcess *process, guint64 address, void *to, gsize leng
          mirror_memory_read_present(process, address, to, length, error);
 }
 
-gboolean
-mirror_memory_read_present(MirrorProcess *process, guint64 address, void *to, gsize length, GError **error)
+static void
+hide_breakpoints(const MirrorProcess *process, guint64 address, void *to, gsize length)
 {
-  if (!process_read_raw(process, address, to, length, error))
-    return FALSE;
   for (guint i = 0; i < process->breakpoint_count; i++) {
     const MirrorBreakpoint *breakpoint = &process->breakpoints[i];
     for (gsize k = 0; breakpoint->slot < 0 && k < arch_trap_length; k++)
       if (breakpoint->address + k >= address && breakpoint->address + k < address + length)
         ((guint8 *)to)[breakpoint->address + k - address] = breakpoint->original[k];
+  }
+}
+
+gboolean
+mirror_memory_read_present(MirrorProcess *process, guint64 address, void *to, gsize length, GError **error)
+{
+  if (!process_read_raw(process, address, to, length, error))
+    return FALSE;
+  hide_breakpoints(process, address, to, length);
+  return TRUE;
+}
+
+/* What could not be read so is read from its first byte on again, by the way that says why. */
+static gboolean
+read_batch(const MirrorProcess *process, const struct iovec *pieces, guint count, void *to, gsize length)
+{
+  struct iovec here = {to, length};
+  return process_vm_readv(process->pid, &here, 1, pieces, count, 0) == (ssize_t)length;
+}
+
+gboolean
+mirror_memory_read_pieces(MirrorProcess *process, const struct iovec *pieces, guint count, void *to,
+                          GError **error)
+{
+  guint8 *at = to;
+  for (guint first = 0, batch; first < count; first += batch) {
+    gsize length = 0;
+    for (batch = 0; first + batch < count && batch < IOV_MAX; batch++)
+      length += pieces[first + batch].iov_len;
+    gboolean done = read_batch(process, pieces + first, batch, at, length);
+    for (guint i = first; i < first + batch; at += pieces[i++].iov_len) {
+      guint64 address = (guintptr)pieces[i].iov_base;
+      if (!done && !process_read_raw(process, address, at, pieces[i].iov_len, error))
+        return FALSE;
+      hide_breakpoints(process, address, at, pieces[i].iov_len);
+    }
   }
   return TRUE;
 }

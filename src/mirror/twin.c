@@ -45,25 +45,22 @@ refuse_foreign(const MirrorLayout *layout, GError **error)
 static gboolean
 read_runs(MirrorProcess *process, MirrorDelta *delta, GError **error)
 {
+  g_autoptr(GArray) pieces = g_array_new(FALSE, FALSE, sizeof(struct iovec));
   guint64 total = 0;
   for (guint i = 0; i < delta->runs->len; i++) {
     const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
-    total += mirror_run_bytes(run);
+    struct iovec piece = {(void *)(guintptr)run->address, mirror_run_bytes(run)};
+    total += piece.iov_len;
+    if (piece.iov_len)
+      g_array_append_val(pieces, piece);
   }
   if (total > G_MAXUINT32 / 2)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
                             "%" G_GUINT64_FORMAT " MB of memory changed, more than one block may move",
                             total >> 20);
   g_byte_array_set_size(delta->data, total);
-  guint64 at = 0;
-  for (guint i = 0; i < delta->runs->len; i++) {
-    const MirrorRun *run = &g_array_index(delta->runs, MirrorRun, i);
-    guint64 bytes = mirror_run_bytes(run);
-    if (bytes && !mirror_memory_read_present(process, run->address, delta->data->data + at, bytes, error))
-      return FALSE;
-    at += bytes;
-  }
-  return TRUE;
+  return mirror_memory_read_pieces(process, (const struct iovec *)pieces->data, pieces->len,
+                                   delta->data->data, error);
 }
 
 /* What a mirror of which no call was notified still is; NULL: nothing is known. */
