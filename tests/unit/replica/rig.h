@@ -32,7 +32,7 @@ const char *rig_enter(int *argc, char ***argv);
 gboolean rig_numbers_inodes(void);
 
 /* The number of seeds that a model test runs, and the first: DOPPEL_TEST_SEEDS and DOPPEL_TEST_SEED, or
- * these. */
+ * these; a third of the number under sanitizers. */
 guint rig_seeds(guint otherwise);
 guint32 rig_first_seed(void);
 
