@@ -46,6 +46,20 @@ doc_name_equal(const DocName *a, const DocName *b)
   return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
 }
 
+guint
+doc_name_hash(gconstpointer name)
+{
+  guint hash;
+  memcpy(&hash, ((const DocName *)name)->bytes, sizeof hash);
+  return hash;
+}
+
+gboolean
+doc_name_is(gconstpointer a, gconstpointer b)
+{
+  return doc_name_equal(a, b);
+}
+
 gboolean
 doc_chain_equal(const DocChain *a, const DocChain *b)
 {

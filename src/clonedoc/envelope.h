@@ -92,4 +92,7 @@ void doc_envelope_name(const DocEnvelope *envelope, DocName *name);
 void doc_envelope_chain(const DocEnvelope *envelope, DocChain *chain);
 
 gboolean doc_name_equal(const DocName *a, const DocName *b);
+/* For a GHashTable whose keys are DocName. */
+guint doc_name_hash(gconstpointer name);
+gboolean doc_name_is(gconstpointer a, gconstpointer b);
 gboolean doc_chain_equal(const DocChain *a, const DocChain *b);

@@ -19,20 +19,6 @@ struct DocShelf {
 };
 
 static guint
-name_hash(gconstpointer name)
-{
-  guint hash;
-  memcpy(&hash, ((const DocName *)name)->bytes, sizeof hash);
-  return hash;
-}
-
-static gboolean
-name_equal(gconstpointer a, gconstpointer b)
-{
-  return doc_name_equal(a, b);
-}
-
-static guint
 key_hash(gconstpointer key)
 {
   guint hash;
@@ -271,7 +257,7 @@ doc_shelf_new(DocLog *log, guint most, GDestroyNotify drop)
   shelf->log = log;
   shelf->most = most;
   shelf->drop = drop;
-  shelf->open = g_hash_table_new_full(name_hash, name_equal, NULL, open_free);
+  shelf->open = g_hash_table_new_full(doc_name_hash, doc_name_is, NULL, open_free);
   return shelf;
 }
 
