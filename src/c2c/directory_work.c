@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/post.h"
 
 #define READERS 2
 
@@ -18,14 +19,13 @@ typedef struct {
 
 struct DirectoryWork {
   const IdentityKey *key;
-  GMainContext *context;
+  Post *post; /* of Letter */
   DirectoryTaskDone done;
   void (*registered)(GArray *puts, gpointer server);
   gpointer server;
   GThreadPool *verifiers;
   GAsyncQueue *reads, *writes;
   Hand readers[READERS], writer;
-  gint alive; /* FALSE: nobody wants tasks back any more */
   guint commits;
 };
 
@@ -77,47 +77,41 @@ directory_task_answer(DirectoryTask *task, DirectoryStatus status, const char *m
   task->answer = directory_answer_new(status, message);
 }
 
-/* Either a task or puts. It holds the work, whose owner may have gone by the time it arrives. */
+/* Either a task or puts. */
 typedef struct {
-  DirectoryWork *work;
   DirectoryTask *task;
   GArray *puts; /* of DirectoryPut */
-} Delivery;
+} Letter;
 
 static void
-delivery_free(Delivery *delivery)
+letter_free(gpointer data)
 {
-  if (delivery->task)
-    directory_task_free(delivery->task);
-  if (delivery->puts)
-    g_array_unref(delivery->puts);
-  g_atomic_rc_box_release(delivery->work);
-  g_free(delivery);
+  Letter *letter = data;
+  if (letter->task)
+    directory_task_free(letter->task);
+  if (letter->puts)
+    g_array_unref(letter->puts);
+  g_free(letter);
 }
 
-static gboolean
-deliver(gpointer data)
+static void
+take_letter(gpointer data, gpointer owner)
 {
-  Delivery *delivery = data;
-  DirectoryWork *work = delivery->work;
-  if (!g_atomic_int_get(&work->alive))
-    return G_SOURCE_REMOVE;
-  if (delivery->task)
-    work->done(g_steal_pointer(&delivery->task), work->server);
+  Letter *letter = data;
+  DirectoryWork *work = owner;
+  if (letter->task)
+    work->done(g_steal_pointer(&letter->task), work->server);
   else
-    work->registered(delivery->puts, work->server);
-  return G_SOURCE_REMOVE;
+    work->registered(letter->puts, work->server);
+  letter_free(letter);
 }
 
 static void
 to_server(DirectoryWork *work, DirectoryTask *task, GArray *puts)
 {
-  Delivery *delivery = g_new0(Delivery, 1);
-  *delivery = (Delivery){g_atomic_rc_box_acquire(work), task, puts};
-  g_autoptr(GSource) source = g_idle_source_new();
-  g_source_set_priority(source, G_PRIORITY_DEFAULT);
-  g_source_set_callback(source, deliver, delivery, (GDestroyNotify)delivery_free);
-  g_source_attach(source, work->context);
+  Letter *letter = g_new0(Letter, 1);
+  *letter = (Letter){task, puts};
+  post_send(work->post, letter);
 }
 
 /* Signing is as dear as verifying, and a head of this second is as good as a new one. */
@@ -177,7 +171,7 @@ reader_main(gpointer data)
     DirectoryTask *task = g_async_queue_pop(hand->work->reads);
     if (task == &farewell)
       return NULL;
-    if (g_atomic_int_get(&hand->work->alive))
+    if (!post_is_closed(hand->work->post))
       read_one(hand, task);
     to_server(hand->work, task, NULL);
   }
@@ -247,7 +241,7 @@ verify_one(gpointer data, gpointer user)
 {
   DirectoryTask *task = data;
   DirectoryWork *work = user;
-  if (g_atomic_int_get(&work->alive) && task->handler->verify(task))
+  if (!post_is_closed(work->post) && task->handler->verify(task))
     g_async_queue_push(work->writes, task);
   else
     to_server(work, task, NULL);
@@ -276,7 +270,7 @@ end_hand(Hand *hand)
 void
 directory_work_free(DirectoryWork *work)
 {
-  g_atomic_int_set(&work->alive, FALSE);
+  post_close(work->post);
   g_thread_pool_free(work->verifiers, FALSE, TRUE);
   for (guint i = 0; i < READERS; i++)
     g_async_queue_push(work->reads, &farewell);
@@ -286,21 +280,20 @@ directory_work_free(DirectoryWork *work)
   end_hand(&work->writer);
   g_async_queue_unref(work->reads);
   g_async_queue_unref(work->writes);
-  g_main_context_unref(g_steal_pointer(&work->context));
-  g_atomic_rc_box_release(work);
+  post_free(work->post);
+  g_free(work);
 }
 
 DirectoryWork *
 directory_work_new(const DirectoryServerOptions *options, GMainContext *context, DirectoryTaskDone done,
                    void (*registered)(GArray *puts, gpointer server), gpointer server, GError **error)
 {
-  DirectoryWork *work = g_atomic_rc_box_new0(DirectoryWork);
+  DirectoryWork *work = g_new0(DirectoryWork, 1);
   work->key = options->key;
-  work->context = g_main_context_ref(context ? context : g_main_context_default());
+  work->post = post_new(context, take_letter, letter_free, work);
   work->done = done;
   work->registered = registered;
   work->server = server;
-  work->alive = TRUE;
   work->reads = g_async_queue_new();
   work->writes = g_async_queue_new();
   work->verifiers = g_thread_pool_new(verify_one, work, (gint)MAX(g_get_num_processors(), 1), FALSE, NULL);
