@@ -14,6 +14,7 @@ struct JetStream {
   natsSubscription *answers;
   guint64 tokens;   /* given so far */
   gint connections; /* so far; atomic */
+  gint hurries;     /* gboolean; atomic */
   gint64 helped;    /* when it was last of use */
   GQueue waiting;   /* of JetAnswer: came while another was waited for */
 };

@@ -81,6 +81,18 @@ jet_stream_connections(JetStream *stream)
   return (guint)g_atomic_int_get(&stream->connections);
 }
 
+void
+jet_stream_hurry(JetStream *stream)
+{
+  g_atomic_int_set(&stream->hurries, TRUE);
+}
+
+gboolean
+jet_stream_hurries(JetStream *stream)
+{
+  return g_atomic_int_get(&stream->hurries);
+}
+
 static natsStatus
 set_options(JetStream *stream, natsOptions *options)
 {
@@ -153,7 +165,7 @@ jet_helped(JetStream *stream)
 gboolean
 jet_may_go_on(JetStream *stream, gint64 deadline, const char *words, GError **error)
 {
-  if (clock_left_ms(deadline) == 0) {
+  if (clock_left_ms(deadline) == 0 || jet_stream_hurries(stream)) {
     g_autofree char *shown = g_strescape(words ? words : "", NULL);
     return doppel_error_set(
         error, DOPPEL_ERROR_GONE,

@@ -5,7 +5,7 @@
  * Everything that comes from there is HOSTILE until it is checked.
  *
  * Functions block, and try again until their deadline (CLOCK_MONOTONIC, ns) where there is no leader, or a
- * member is gone; they fail with GONE then. A stream belongs to one thread. */
+ * member is gone; they fail with GONE then. A stream belongs to one thread, but for jet_stream_hurry(). */
 #pragma once
 
 #include "clonedoc/envelope.h"
@@ -34,6 +34,10 @@ void jet_stream_free(JetStream *stream);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(JetStream, jet_stream_free)
 
 const char *jet_stream_where(const JetStream *stream);
+/* From any thread: all deadlines have passed, from now on. */
+void jet_stream_hurry(JetStream *stream);
+gboolean jet_stream_hurries(JetStream *stream);
+
 /* How many connections it has had. Another number: what was known of the stream may not hold any more. */
 guint jet_stream_connections(JetStream *stream);
 

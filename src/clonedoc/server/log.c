@@ -67,6 +67,13 @@ doc_log_length(DocLog *log, const DocName *document, guint64 *length, GError **e
   return log->kind->length(log, document, length, error);
 }
 
+void
+doc_log_hurry(DocLog *log)
+{
+  if (log->kind->hurry)
+    log->kind->hurry(log);
+}
+
 gboolean
 doc_log_size(DocLog *log, guint64 *documents, guint64 *bytes, GError **error)
 {

@@ -6,7 +6,8 @@
  * first, that number is *taken*, and the caller reads what came and tries again. What was appended stays so
  * through a kill and, as far as the kind promises it, the loss of power.
  *
- * Functions block. A log belongs to one thread at a time. */
+ * Functions block. A log belongs to one thread at a time. An operation fails with GONE where a replicated log
+ * says nothing for as long as its patience lasts. */
 #pragma once
 
 #include "clonedoc/envelope.h"
@@ -60,6 +61,9 @@ GPtrArray *doc_log_read(DocLog *log, const DocName *document, guint64 from, guin
 /* How many entries the document has, 0: there is none of that name. */
 gboolean doc_log_length(DocLog *log, const DocName *document, guint64 *length, GError **error);
 
+/* From any thread, before the end: whatever waits for the log, or will, is to give up soon. */
+void doc_log_hurry(DocLog *log);
+
 /* How many documents there are, and bytes of entries in them; costs a walk through the documents. */
 gboolean doc_log_size(DocLog *log, guint64 *documents, guint64 *bytes, GError **error);
 
@@ -78,6 +82,7 @@ typedef struct {
   gboolean (*length)(DocLog *log, const DocName *document, guint64 *length, GError **error);
   gboolean (*size)(DocLog *log, guint64 *documents, guint64 *bytes, GError **error);
   GArray *(*documents)(DocLog *log, const DocName *after, guint count, GError **error); /* or NULL */
+  void (*hurry)(DocLog *log);                                                           /* or NULL */
 } DocLogKind;
 
 /* Each kind's struct begins with this. */

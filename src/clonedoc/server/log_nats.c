@@ -58,6 +58,12 @@ nats_size(DocLog *base, guint64 *documents, guint64 *bytes, GError **error)
 }
 
 static void
+nats_hurry(DocLog *base)
+{
+  jet_stream_hurry(((NatsLog *)base)->places.stream);
+}
+
+static void
 nats_free(DocLog *base)
 {
   NatsLog *log = (NatsLog *)base;
@@ -85,4 +91,5 @@ const DocLogKind doc_log_nats = {
     .read = nats_read,
     .length = nats_length,
     .size = nats_size,
+    .hurry = nats_hurry,
 };

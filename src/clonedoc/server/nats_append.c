@@ -201,10 +201,12 @@ go_on(Append *append)
   gint64 now = clock_now_ns();
   for (guint i = 0; i < append->queues->len; i++) {
     Queue *queue = append->queues->pdata[i];
-    if (queue->token != 0 && now > queue->asked + JET_ATTEMPT_MS * G_GINT64_CONSTANT(1000000))
+    if (queue->token != 0 && (now > queue->asked + JET_ATTEMPT_MS * G_GINT64_CONSTANT(1000000) ||
+                              jet_stream_hurries(append->places->stream)))
       doubt(queue);
-    while (first_of(queue) && queue->token == 0 && now >= queue->rests) {
-      if (now > append->deadline)
+    while (first_of(queue) && queue->token == 0 &&
+           (now >= queue->rests || jet_stream_hurries(append->places->stream))) {
+      if (now > append->deadline || jet_stream_hurries(append->places->stream))
         give_up(append, queue);
       else if (queue->stored_at != 0)
         ask_first(append, queue);

@@ -2,12 +2,11 @@
 #include "base/error.h"
 #include "clonedoc/server/server_private.h"
 
-#define CALLS_MAX      64u          /* of a connection that are not answered */
-#define HELD_MAX       (256u << 20) /* bytes of entries that have no number yet, of all */
-#define PRICE_CREATE   20u
-#define PRICE_BYTES    (16u << 10) /* of an entry cost as much as a call */
-#define POLL_MS        200         /* other servers of the same log append, too */
-#define POLL_DOCUMENTS 64u         /* looked at each time */
+#define CALLS_MAX    64u          /* of a connection that are not answered */
+#define HELD_MAX     (256u << 20) /* bytes of entries that have no number yet, of all */
+#define PRICE_CREATE 20u
+#define PRICE_BYTES  (16u << 10) /* of an entry cost as much as a call */
+#define POLL_MS      200         /* other servers of the same log append, too */
 
 void
 doc_task_free(DocTask *task)
@@ -17,6 +16,7 @@ doc_task_free(DocTask *task)
   doc_call_free(task->call);
   g_clear_pointer(&task->envelope, doc_envelope_free);
   g_clear_pointer(&task->packed, g_bytes_unref);
+  g_clear_pointer(&task->read, g_ptr_array_unref);
   g_free(task);
 }
 
@@ -39,21 +39,10 @@ doc_server_head(DocServer *server, DocOpen *open)
   return open->head.packed;
 }
 
-gboolean
-doc_server_is_fresh(DocServer *server, DocOpen *open, DocTask *task)
-{
-  guint64 length;
-  if (!task->fresh && doc_log_length(server->options.log, &open->name, &length, NULL) &&
-      length != doc_history_number(open->history))
-    doc_shelf_read_again(server->shelf, open);
-  task->fresh = TRUE;
-  return open->state == DOC_OPEN_READY;
-}
-
 /* ---- turns ---- */
 
-static void
-wait_for_turn(DocServer *server)
+void
+doc_server_wake(DocServer *server)
 {
   g_source_set_ready_time(server->turn, 0);
 }
@@ -62,7 +51,7 @@ void
 doc_server_put(DocServer *server, DocTask *task)
 {
   g_queue_push_tail(&server->tasks, task);
-  wait_for_turn(server);
+  doc_server_wake(server);
 }
 
 static gboolean
@@ -88,26 +77,47 @@ admit(DocServer *server, const DocOpen *open, const DocTask *task)
     doc_door_admit(visit);
 }
 
-/* Of a name that nothing is known of: for whoever asks, the shelf is not touched. TRUE: it is answered. */
 static gboolean
+is_founding(const DocTask *task)
+{
+  DocName name;
+  if (!is_append(task) || task->envelope->base > 0)
+    return FALSE;
+  doc_envelope_name(task->envelope, &name);
+  return doc_name_equal(&name, &task->call->document);
+}
+
+static void
 answer_unknown(DocServer *server, DocTask *task)
 {
-  guint64 length = 0;
-  DocName name;
-  if (doc_shelf_has(server->shelf, &task->call->document) ||
-      !doc_log_length(server->options.log, &task->call->document, &length, NULL) || length > 0)
-    return FALSE;
-  if (is_append(task) && task->envelope->base == 0) {
-    doc_envelope_name(task->envelope, &name);
-    if (doc_name_equal(&name, &task->call->document))
-      return FALSE;
-  }
   g_autoptr(DocHistory) nothing = doc_history_new(&task->call->document);
   g_auto(DocHead) head = {0};
   doc_head_sign(&head, nothing, server->options.key);
   DocAnswer *answer = doc_answer_new(task->call->id, DOC_STATUS(UNKNOWN), NULL);
   answer->head = g_bytes_ref(head.packed);
   doc_server_answer(server, task, answer);
+}
+
+void
+doc_server_answer_blind(DocServer *server, DocTask *task)
+{
+  doc_server_answer_briefly(server, task, DOC_STATUS(FAILED), "the server's log does not answer");
+}
+
+/* Whether its document is not to be opened, for whoever asks: nothing is known of it. */
+static gboolean
+is_turned_away(DocServer *server, DocTask *task)
+{
+  if (doc_shelf_find(server->shelf, &task->call->document))
+    return FALSE;
+  if (!task->fresh)
+    doc_server_ask(server, task);
+  else if (task->blind)
+    doc_server_answer_blind(server, task);
+  else if (task->length == 0 && !is_founding(task))
+    answer_unknown(server, task);
+  else
+    return FALSE;
   return TRUE;
 }
 
@@ -115,7 +125,7 @@ answer_unknown(DocServer *server, DocTask *task)
 static void
 begin_task(DocServer *server, DocBatch *batch, GPtrArray *others, DocTask *task)
 {
-  if (answer_unknown(server, task))
+  if (is_turned_away(server, task))
     return;
   DocOpen *open = doc_shelf_open(server->shelf, &task->call->document);
   if (!open) {
@@ -123,12 +133,14 @@ begin_task(DocServer *server, DocBatch *batch, GPtrArray *others, DocTask *task)
     doc_server_answer_briefly(server, task, DOC_STATUS(BUSY), "too many documents are open");
   } else if (open->state != DOC_OPEN_READY) {
     g_queue_push_tail(&open->waiting, task);
-  } else if (is_append(task)) {
+  } else if (!is_append(task)) {
+    g_ptr_array_add(others, task);
+  } else if (server->batch) {
+    g_queue_push_tail(&server->later, task);
+  } else {
     admit(server, open, task);
     doc_batch_add(server, batch, open, task);
     close_unknown(server, open);
-  } else {
-    g_ptr_array_add(others, task);
   }
 }
 
@@ -138,45 +150,36 @@ do_others(DocServer *server, GPtrArray *others)
   for (guint i = 0; i < others->len; i++) {
     DocTask *task = others->pdata[i];
     DocOpen *open = doc_shelf_open(server->shelf, &task->call->document);
-    if (!open || open->state != DOC_OPEN_READY || !doc_server_is_fresh(server, open, task)) {
+    if (!open || open->state != DOC_OPEN_READY) {
       doc_server_put(server, task);
-      continue;
+    } else if (!task->fresh) {
+      doc_server_ask(server, task);
+    } else if (task->blind) {
+      doc_server_answer_blind(server, task);
+    } else {
+      admit(server, open, task);
+      doc_server_tell(server, open, task);
+      close_unknown(server, open);
     }
-    admit(server, open, task);
-    doc_server_tell(server, open, task);
-    close_unknown(server, open);
-  }
-}
-
-static void
-tell_all(DocServer *server, const DocBatch *batch)
-{
-  for (guint i = 0; i < batch->opens->len; i++) {
-    DocOpen *open = batch->opens->pdata[i];
-    if (i > 0 && batch->opens->pdata[i - 1] == open)
-      continue;
-    doc_server_tell_follows(server, open);
   }
 }
 
 static void
 do_tasks(DocServer *server)
 {
-  g_autoptr(GArray) puts = g_array_new(FALSE, TRUE, sizeof(DocLogPut));
-  g_autoptr(GPtrArray) tasks = g_ptr_array_new();
-  g_autoptr(GPtrArray) opens = g_ptr_array_new();
   g_autoptr(GPtrArray) others = g_ptr_array_new();
-  DocBatch batch = {puts, tasks, opens};
+  DocBatch *batch = doc_batch_new();
   for (guint left = MIN(server->tasks.length, DOC_LOG_BATCH_MAX); left > 0; left--)
-    begin_task(server, &batch, others, g_queue_pop_head(&server->tasks));
-  doc_batch_commit(server, &batch);
-  tell_all(server, &batch);
+    begin_task(server, batch, others, g_queue_pop_head(&server->tasks));
+  if (batch->puts->len > 0)
+    doc_server_append(server, batch);
+  else
+    doc_batch_free(batch);
   do_others(server, others);
 }
 
-/* A document can be worked on now, or never. */
-static void
-end_waiting(DocServer *server, DocOpen *open)
+void
+doc_server_end_waiting(DocServer *server, DocOpen *open)
 {
   if (open->state == DOC_OPEN_BROKEN)
     doc_server_complain(server, open->words);
@@ -195,13 +198,11 @@ turn(gpointer data)
 {
   DocServer *server = data;
   g_source_set_ready_time(server->turn, -1);
-  DocOpen *open = doc_shelf_read(server->shelf);
-  if (open)
-    end_waiting(server, open);
   do_tasks(server);
+  doc_server_read_slice(server);
   feed(server);
-  if (server->tasks.length > 0 || doc_shelf_is_reading(server->shelf))
-    wait_for_turn(server);
+  if (server->tasks.length > 0)
+    doc_server_wake(server);
   return G_SOURCE_CONTINUE;
 }
 
@@ -209,17 +210,8 @@ turn(gpointer data)
 static gboolean
 poll_log(gpointer data)
 {
-  DocServer *server = data;
-  for (guint left = MIN(server->followed->len, POLL_DOCUMENTS); left > 0; left--) {
-    server->polled = (server->polled + 1) % server->followed->len;
-    DocOpen *open = server->followed->pdata[server->polled];
-    guint64 length;
-    if (open->state == DOC_OPEN_READY && doc_log_length(server->options.log, &open->name, &length, NULL) &&
-        length != doc_history_number(open->history))
-      doc_shelf_read_again(server->shelf, open);
-  }
-  if (doc_shelf_is_reading(server->shelf))
-    wait_for_turn(server);
+  doc_server_poll(data);
+  doc_server_spare(data);
   return G_SOURCE_CONTINUE;
 }
 
@@ -406,8 +398,8 @@ doc_server_new(const DocServerOptions *options, GMainContext *context, GError **
   server->documents = documents;
   server->hungry = g_array_new(FALSE, FALSE, sizeof(guint64));
   server->followed = g_ptr_array_new();
-  server->shelf =
-      doc_shelf_new(options->log, MAX(options->open_max, 1), (GDestroyNotify)(void (*)(void))doc_task_free);
+  server->shelf = doc_shelf_new(MAX(options->open_max, 1), (GDestroyNotify)(void (*)(void))doc_task_free);
+  server->clerk = doc_clerk_new(options->log, server->context, server);
   server->door = doc_door_new(options->key, options->rate, server->context,
                               &(DocDoorEvents){.work = work, .gone = gone, .data = server});
   server->turn = g_source_new(&functions, sizeof(GSource));
@@ -433,8 +425,11 @@ doc_server_free(DocServer *server)
     return;
   free_source(server->turn);
   free_source(server->poll);
+  doc_clerk_free(server->clerk);
   doc_door_free(server->door);
   g_queue_clear_full(&server->tasks, (GDestroyNotify)(void (*)(void))doc_task_free);
+  g_queue_clear_full(&server->later, (GDestroyNotify)(void (*)(void))doc_task_free);
+  g_queue_clear(&server->asked);
   doc_shelf_free(server->shelf);
   g_main_context_unref(server->context);
   g_array_unref(server->hungry);

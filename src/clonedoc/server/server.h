@@ -7,7 +7,8 @@
  * that it has. What has an answer is durable.
  *
  * Appends that come while others go to the disk go there as one. All of it lives in one thread, that of a
- * GMainContext. */
+ * GMainContext, but for the log, which has a thread of its own: a log that does not answer holds up nothing
+ * that can be done without it. */
 #pragma once
 
 #include "clonedoc/server/call.h"
@@ -20,7 +21,7 @@ typedef struct DocServer DocServer;
 
 typedef struct {
   const IdentityKey *key; /* signs heads, and is what clients know the server by; borrowed */
-  DocLog *log;            /* borrowed */
+  DocLog *log;            /* borrowed, and used by nobody else */
   guint rate;             /* calls of a source of addresses, and of a member's key, in a second; 0: any */
   guint open_max;         /* documents in memory; three quarters of them may be followed */
   guint64 documents_max;

@@ -2,6 +2,7 @@
 #include "clonedoc/server/server_private.h"
 
 #define TRIES_MAX 32u /* where other servers were faster */
+#define RIVALS    64u
 
 static gboolean
 may_found(const DocServer *server, const DocEnvelope *envelope)
@@ -48,15 +49,10 @@ answer_known(DocServer *server, DocTask *task, DocOpen *open)
 {
   guint64 number = doc_open_number(open, &task->author, task->sequence);
   GBytes *recent = number > 0 ? doc_open_recent(open, number) : NULL;
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GPtrArray) read = NULL;
-  if (number > 0 && !recent) {
-    read = doc_log_read(server->options.log, &open->name, number, 1, 1, &error);
-    recent = read && read->len > 0 ? read->pdata[0] : NULL;
-  }
-  if (error) {
-    doc_server_complain(server, error->message);
-    doc_server_answer_briefly(server, task, DOC_STATUS(FAILED), "the server could not look for the entry");
+  if (!recent && task->read && task->first == number)
+    recent = task->read->len > 0 ? task->read->pdata[0] : NULL;
+  else if (!recent && number > 0) {
+    doc_server_read(server, task, number, 1, 1);
     return TRUE;
   }
   if (!recent || !g_bytes_equal(recent, task->packed))
@@ -112,8 +108,10 @@ refuse_or_wait(DocServer *server, DocOpen *open, DocTask *task, DocFault fault, 
 {
   if (!task->fresh && open->puts > 0)
     doc_server_put(server, task);
-  else if (!doc_server_is_fresh(server, open, task))
-    g_queue_push_tail(&open->waiting, task);
+  else if (!task->fresh)
+    doc_server_ask(server, task);
+  else if (task->blind)
+    doc_server_answer_blind(server, task);
   else if (fault != DOC_FAULT_NONE)
     refuse(server, task, open, fault);
   else
@@ -138,6 +136,12 @@ doc_batch_add(DocServer *server, DocBatch *batch, DocOpen *open, DocTask *task)
   const DocEnvelope *envelope = task->envelope;
   DocVerdict verdict = DOC_GOOD;
   DocFault fault = DOC_FAULT_NONE;
+  /* A second one would be judged on top of what may come too late: all of the history would have to be read
+   * again, and a server that reads as long as others append never has its turn. */
+  if (open->puts > 0 && open->rivals > 0) {
+    doc_server_put(server, task);
+    return;
+  }
   settle(open);
   if (find_known(server, open, task))
     return;
@@ -187,7 +191,7 @@ try_again(DocServer *server, DocTask *task, DocOpen *open)
   }
   if (!task->envelope)
     task->envelope = doc_envelope_decode(bytes, length, NULL);
-  g_queue_push_tail(&open->waiting, task);
+  g_queue_push_head(&open->waiting, task);
 }
 
 /* All of a document's are DONE, or its history may be another than the log's. */
@@ -195,21 +199,27 @@ static void
 finish_document(DocServer *server, DocBatch *batch, guint first)
 {
   DocOpen *open = batch->opens->pdata[first];
-  gboolean good = TRUE;
-  for (guint i = first; i < batch->puts->len; i++)
-    good &=
-        batch->opens->pdata[i] != open || g_array_index(batch->puts, DocLogPut, i).outcome == DOC_LOG_DONE;
+  gboolean good = TRUE, failed = FALSE;
+  for (guint i = first; i < batch->puts->len; i++) {
+    DocLogOutcome outcome = g_array_index(batch->puts, DocLogPut, i).outcome;
+    good = good && (batch->opens->pdata[i] != open || outcome == DOC_LOG_DONE);
+    failed = failed || (batch->opens->pdata[i] == open && outcome == DOC_LOG_FAILED);
+  }
+  open->state = DOC_OPEN_READY;
   if (good) {
     settle(open);
     for (guint i = first; i < batch->puts->len; i++)
       if (batch->opens->pdata[i] == open)
         note_done(server, batch->tasks->pdata[i], &g_array_index(batch->puts, DocLogPut, i), open);
     open->puts = 0;
+    open->rivals -= open->rivals > 0;
   } else {
-    doc_shelf_read_again(server->shelf, open);
+    open->rivals = failed ? open->rivals : RIVALS;
+    doc_shelf_read_again(server->shelf, open, failed);
   }
 }
 
+/* Not what is to be tried again. */
 static void
 finish_task(DocServer *server, DocBatch *batch, guint which, const GError *error)
 {
@@ -222,23 +232,59 @@ finish_task(DocServer *server, DocBatch *batch, guint which, const GError *error
     doc_server_answer_briefly(server, task, DOC_STATUS(FAILED),
                               error ? "the server could not keep the entry" : NULL);
   else /* where it is in the log already, it will be found there */
-    try_again(server, task, open);
+    return;
+  batch->tasks->pdata[which] = NULL;
+}
+
+/* What came meanwhile is behind what was there before. */
+static void
+go_on(DocServer *server, DocBatch *batch)
+{
+  for (guint i = batch->tasks->len; i-- > 0;)
+    if (batch->tasks->pdata[i])
+      try_again(server, g_steal_pointer(&batch->tasks->pdata[i]), batch->opens->pdata[i]);
+  for (DocTask *task; (task = g_queue_pop_tail(&server->later));) {
+    DocOpen *open = doc_shelf_find(server->shelf, &task->call->document);
+    gboolean waits = open && open->state != DOC_OPEN_READY;
+    g_queue_push_head(waits ? &open->waiting : &server->tasks, task);
+  }
+}
+
+DocBatch *
+doc_batch_new(void)
+{
+  DocBatch *batch = g_new0(DocBatch, 1);
+  batch->puts = g_array_new(FALSE, TRUE, sizeof(DocLogPut));
+  batch->tasks = g_ptr_array_new();
+  batch->opens = g_ptr_array_new();
+  return batch;
 }
 
 void
-doc_batch_commit(DocServer *server, DocBatch *batch)
+doc_batch_free(DocBatch *batch)
 {
-  g_autoptr(GError) error = NULL;
-  if (batch->puts->len == 0)
-    return;
-  server->counters.batches++;
-  if (!doc_log_append_all(server->options.log, (DocLogPut *)batch->puts->data, batch->puts->len, &error))
-    doc_server_complain(server, error->message);
-  else
-    g_clear_pointer(&server->complained, g_free); /* the next trouble is another one */
+  for (guint i = 0; i < batch->tasks->len; i++)
+    if (batch->tasks->pdata[i])
+      doc_task_free(batch->tasks->pdata[i]);
+  g_array_unref(batch->puts);
+  g_ptr_array_unref(batch->tasks);
+  g_ptr_array_unref(batch->opens);
+  g_free(batch);
+}
+
+void
+doc_batch_done(DocServer *server, DocBatch *batch, const GError *error)
+{
   for (guint i = 0; i < batch->puts->len; i++)
     if (is_first_of(batch, i))
       finish_document(server, batch, i);
   for (guint i = 0; i < batch->puts->len; i++)
     finish_task(server, batch, i, error);
+  go_on(server, batch);
+  for (guint i = 0; i < batch->puts->len; i++) {
+    DocOpen *open = batch->opens->pdata[i];
+    if (is_first_of(batch, i) && open->state == DOC_OPEN_READY)
+      doc_server_end_waiting(server, open);
+  }
+  doc_server_wake(server);
 }

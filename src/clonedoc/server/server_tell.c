@@ -16,28 +16,24 @@ add_recent(DocAnswer *answer, const DocOpen *open, guint64 last)
   return TRUE;
 }
 
-/* Entries from answer->number on, at most `count` (0: as many as fit). FALSE: they cannot be read. */
+/* Entries from answer->number on, at most `count` (0: as many as fit), from memory or of those that were
+ * `read`. FALSE: so many from there on have to be read. */
 static gboolean
-add_entries(DocServer *server, DocOpen *open, DocAnswer *answer, guint count)
+add_entries(DocOpen *open, DocAnswer *answer, guint *count, GPtrArray *read)
 {
   guint64 end = doc_history_number(open->history);
   if (answer->number > end) {
     answer->number = 0;
     return TRUE;
   }
-  guint64 last = count > 0 && count <= end - answer->number ? answer->number + count - 1 : end;
+  guint64 last = *count > 0 && *count <= end - answer->number ? answer->number + *count - 1 : end;
   if (add_recent(answer, open, last))
     return TRUE;
-  g_autoptr(GError) error = NULL;
-  guint most = (guint)MIN(last - answer->number + 1, DOC_ENTRIES_MAX);
-  g_autoptr(GPtrArray) entries =
-      doc_log_read(server->options.log, &open->name, answer->number, most, DOC_BULK, &error);
-  if (!entries || entries->len == 0) {
-    doc_server_complain(server, error ? error->message : "the log of documents has lost entries");
+  *count = (guint)MIN(last - answer->number + 1, DOC_ENTRIES_MAX);
+  if (!read || read->len == 0 || read->len > *count)
     return FALSE;
-  }
   g_ptr_array_unref(answer->entries);
-  answer->entries = g_steal_pointer(&entries);
+  answer->entries = g_ptr_array_ref(read);
   return TRUE;
 }
 
@@ -83,6 +79,29 @@ follow(DocServer *server, DocOpen *open, DocTask *task)
   doc_task_free(task);
 }
 
+/* Takes both. */
+static void
+tell_entries(DocServer *server, DocOpen *open, DocTask *task, DocAnswer *answer)
+{
+  guint count = task->call->count;
+  gboolean was_read = task->read && task->first == task->call->from;
+  answer->number = task->call->from;
+  if (!may_take(server, task)) {
+    answer->status = DOC_STATUS(BUSY);
+  } else if (!add_entries(open, answer, &count, was_read ? task->read : NULL)) {
+    if (!was_read) {
+      doc_server_read(server, task, answer->number, count, DOC_BULK);
+      doc_answer_free(answer);
+      return;
+    }
+    doc_server_complain(server, "the log of documents has lost entries");
+    answer->status = DOC_STATUS(FAILED);
+  }
+  if (answer->status != DOC_STATUS(OK))
+    answer->number = 0;
+  doc_server_answer(server, task, answer);
+}
+
 void
 doc_server_tell(DocServer *server, DocOpen *open, DocTask *task)
 {
@@ -93,16 +112,11 @@ doc_server_tell(DocServer *server, DocOpen *open, DocTask *task)
   }
   DocAnswer *answer = doc_answer_new(call->id, DOC_STATUS(OK), NULL);
   answer->head = g_bytes_ref(doc_server_head(server, open));
-  answer->number = call->what == DOC_WHAT(READ) ? call->from : 0;
-  if (doc_history_number(open->history) == 0) {
+  if (doc_history_number(open->history) == 0)
     answer->status = DOC_STATUS(UNKNOWN);
-    answer->number = 0;
-  } else if (call->what == DOC_WHAT(READ) && !may_take(server, task)) {
-    answer->status = DOC_STATUS(BUSY);
-    answer->number = 0;
-  } else if (call->what == DOC_WHAT(READ) && !add_entries(server, open, answer, call->count)) {
-    answer->status = DOC_STATUS(FAILED);
-    answer->number = 0;
+  else if (call->what == DOC_WHAT(READ)) {
+    tell_entries(server, open, task, answer);
+    return;
   }
   doc_server_answer(server, task, answer);
 }
@@ -114,20 +128,26 @@ forget(DocServer *server, DocFollow *follow)
   g_ptr_array_remove_fast(follow->open->follows, follow);
   if (follow->open->follows->len == 0)
     g_ptr_array_remove_fast(server->followed, follow->open);
+  g_clear_pointer(&follow->read, g_ptr_array_unref);
   g_free(follow);
 }
 
-/* FALSE: it takes no more now. */
+/* FALSE: it takes no more now, or what comes next has to be read. */
 static gboolean
 tell_some(DocServer *server, DocFollow *follow)
 {
+  guint count = 0;
+  g_autoptr(GPtrArray) read = NULL;
   LinkBacklog backlog = link_backlog(follow->visit->link);
-  if (backlog.unwritten > UNWRITTEN_MAX || backlog.kept > UNREAD_MAX)
+  if (follow->reads || backlog.unwritten > UNWRITTEN_MAX || backlog.kept > UNREAD_MAX)
     return FALSE;
   g_autoptr(DocAnswer) answer = doc_answer_new(follow->id, DOC_STATUS(OK), NULL);
   answer->number = follow->next;
-  if (!add_entries(server, follow->open, answer, 0))
+  read = g_steal_pointer(&follow->read);
+  if (!add_entries(follow->open, answer, &count, read)) {
+    doc_server_read_follow(server, follow, count, DOC_BULK);
     return FALSE;
+  }
   follow->next += answer->entries->len;
   follow->greeted = TRUE;
   answer->head = g_bytes_ref(doc_server_head(server, follow->open));
@@ -147,6 +167,7 @@ tell_follow(DocServer *server, DocFollow *follow)
       follow->next > doc_history_number(follow->open->history) + 1) {
     follow->next = doc_history_number(follow->open->history) + 1;
     follow->greeted = FALSE;
+    g_clear_pointer(&follow->read, g_ptr_array_unref);
   }
   while (follow->open->state == DOC_OPEN_READY &&
          (!follow->greeted || follow->next <= doc_history_number(follow->open->history)) &&
@@ -166,6 +187,27 @@ doc_server_tell_visit(DocServer *server, DocVisit *visit)
 {
   for (guint i = 0; i < visit->follows->len; i++)
     tell_follow(server, visit->follows->pdata[i]);
+}
+
+/* Where nothing could be read, it is tried again when there is something to be told or the connection works.
+ */
+void
+doc_server_tell_read(DocServer *server, guint64 visit_id, guint64 id, const DocName *document, guint64 from,
+                     GPtrArray *entries)
+{
+  DocVisit *visit = doc_door_find(server->door, visit_id);
+  for (guint i = 0; visit && visit->follows && i < visit->follows->len; i++) {
+    DocFollow *follow = visit->follows->pdata[i];
+    if (follow->id != id || !doc_name_equal(&follow->open->name, document))
+      continue;
+    follow->reads = FALSE;
+    if (!entries || entries->len == 0)
+      return;
+    g_clear_pointer(&follow->read, g_ptr_array_unref);
+    follow->read = follow->next == from ? g_ptr_array_ref(entries) : NULL;
+    tell_follow(server, follow);
+    return;
+  }
 }
 
 void

@@ -2,15 +2,13 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
-#define SLICE_ENTRIES 512u
-#define SLICE_BYTES   (1u << 20)
-#define RECENT_MAX    64u /* entries */
-#define RECENT_BYTES  (256u << 10)
+#define RECENT_MAX   64u /* entries */
+#define RECENT_BYTES (256u << 10)
 
 struct DocShelf {
-  DocLog *log;
   guint most;
   GDestroyNotify drop; /* of what waits */
   GHashTable *open;    /* DocName → DocOpen */
@@ -125,46 +123,57 @@ take_stored(DocOpen *open, GBytes *entry, GError **error)
   return TRUE;
 }
 
-/* The next entries: their number, -1 with an error. */
-static int
-read_slice(DocShelf *shelf, DocOpen *open, GError **error)
+static gboolean
+take_slice(DocOpen *open, const GPtrArray *entries, GError **error)
 {
-  guint64 from = doc_history_number(open->history) + 1;
-  g_autoptr(GPtrArray) entries =
-      doc_log_read(shelf->log, &open->name, from, SLICE_ENTRIES, SLICE_BYTES, error);
-  if (!entries)
-    return -1;
   for (guint i = 0; i < entries->len; i++)
     if (!take_stored(open, entries->pdata[i], error)) {
       g_prefix_error(error, "what the log of documents holds is damaged: ");
-      return -1;
+      return FALSE;
     }
-  return (int)entries->len;
+  return TRUE;
+}
+
+/* Behind one that is not full was nothing, when it was read. An empty one is not waited for: other servers
+ * may append as fast as this one reads. */
+static gboolean
+is_full(const GPtrArray *entries)
+{
+  gsize sum = 0;
+  for (guint i = 0; i < entries->len; i++)
+    sum += g_bytes_get_size(entries->pdata[i]);
+  return entries->len >= DOC_SLICE_ENTRIES || sum >= DOC_SLICE_BYTES;
 }
 
 DocOpen *
-doc_shelf_read(DocShelf *shelf)
+doc_shelf_next(DocShelf *shelf)
 {
-  g_autoptr(GError) error = NULL;
-  DocOpen *open = g_queue_pop_head(&shelf->reading);
-  if (open) {
-    int count = read_slice(shelf, open, &error);
-    if (count > 0) {
-      g_queue_push_tail(&shelf->reading, open);
-      open = NULL;
-    } else {
-      open->queued = FALSE;
-      open->state = count == 0 ? DOC_OPEN_READY : DOC_OPEN_BROKEN;
-      open->words = g_strdup(error ? error->message : NULL);
-    }
-  }
-  return open;
+  return g_queue_pop_head(&shelf->reading);
+}
+
+void
+doc_shelf_begin_anew(DocOpen *open)
+{
+  begin(open);
 }
 
 gboolean
-doc_shelf_is_reading(const DocShelf *shelf)
+doc_shelf_take(DocShelf *shelf, DocOpen *open, const GPtrArray *entries, const GError *why)
 {
-  return shelf->reading.length > 0;
+  g_autoptr(GError) error = NULL;
+  open->doubted = FALSE;
+  if (!why && !take_slice(open, entries, &error))
+    why = error;
+  if (!why && is_full(entries)) {
+    g_queue_push_tail(&shelf->reading, open);
+    return FALSE;
+  }
+  open->queued = FALSE;
+  open->state = why ? DOC_OPEN_BROKEN : DOC_OPEN_READY;
+  open->broken_at = clock_now_ns();
+  g_free(open->words);
+  open->words = g_strdup(why ? why->message : NULL);
+  return TRUE;
 }
 
 static void
@@ -177,15 +186,14 @@ begin_reading(DocShelf *shelf, DocOpen *open)
 }
 
 void
-doc_shelf_read_again(DocShelf *shelf, DocOpen *open)
+doc_shelf_read_again(DocShelf *shelf, DocOpen *open, gboolean doubted)
 {
-  guint64 length = 0;
   gboolean ahead = open->puts > 1 || (open->puts == 1 && !open->unsettled);
-  if (ahead || open->state == DOC_OPEN_BROKEN || !doc_log_length(shelf->log, &open->name, &length, NULL) ||
-      length < doc_history_number(open->history))
+  if (ahead || open->state == DOC_OPEN_BROKEN)
     begin(open);
   g_clear_pointer(&open->unsettled, doc_envelope_free);
   open->puts = 0;
+  open->doubted = doubted;
   begin_reading(shelf, open);
 }
 
@@ -211,10 +219,10 @@ make_room(DocShelf *shelf)
   return g_hash_table_size(shelf->open) < shelf->most;
 }
 
-gboolean
-doc_shelf_has(const DocShelf *shelf, const DocName *name)
+DocOpen *
+doc_shelf_find(const DocShelf *shelf, const DocName *name)
 {
-  return g_hash_table_contains(shelf->open, name);
+  return g_hash_table_lookup(shelf->open, name);
 }
 
 DocOpen *
@@ -225,7 +233,7 @@ doc_shelf_open(DocShelf *shelf, const DocName *name)
     g_queue_unlink(&shelf->used, &open->used);
     g_queue_push_head_link(&shelf->used, &open->used);
     if (open->state == DOC_OPEN_BROKEN)
-      doc_shelf_read_again(shelf, open);
+      doc_shelf_read_again(shelf, open, FALSE);
     return open;
   }
   if (!make_room(shelf))
@@ -251,10 +259,9 @@ doc_shelf_close(DocShelf *shelf, DocOpen *open)
 }
 
 DocShelf *
-doc_shelf_new(DocLog *log, guint most, GDestroyNotify drop)
+doc_shelf_new(guint most, GDestroyNotify drop)
 {
   DocShelf *shelf = g_new0(DocShelf, 1);
-  shelf->log = log;
   shelf->most = most;
   shelf->drop = drop;
   shelf->open = g_hash_table_new_full(doc_name_hash, doc_name_is, NULL, open_free);

@@ -229,6 +229,8 @@ hand_out(const IdentityPublic *peer, const DocName *document, DocAnswer *answer,
 
 /* ---- a log that is two from some entry on ---- */
 
+static GMutex forked_lock; /* each server has a thread for its side */
+
 typedef struct {
   GPtrArray *common, *sides[2]; /* of GBytes */
 } Forked;
@@ -268,6 +270,7 @@ find_forked(ForkedLog *log, const DocName *document)
 static gboolean
 forked_append(DocLog *base, DocLogPut *puts, guint count, GError **error)
 {
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&forked_lock);
   ForkedLog *log = (ForkedLog *)base;
   for (guint i = 0; i < count; i++) {
     Forked *forked = find_forked(log, &puts[i].document);
@@ -282,6 +285,7 @@ forked_append(DocLog *base, DocLogPut *puts, guint count, GError **error)
 static GPtrArray *
 forked_read(DocLog *base, const DocName *document, guint64 from, guint count, gsize bytes, GError **error)
 {
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&forked_lock);
   ForkedLog *log = (ForkedLog *)base;
   const Forked *forked = find_forked(log, document);
   GPtrArray *found = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
@@ -294,6 +298,7 @@ forked_read(DocLog *base, const DocName *document, guint64 from, guint count, gs
 static gboolean
 forked_length(DocLog *base, const DocName *document, guint64 *length, GError **error)
 {
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&forked_lock);
   ForkedLog *log = (ForkedLog *)base;
   const Forked *forked = find_forked(log, document);
   *length = forked->common->len + forked->sides[log->side]->len;

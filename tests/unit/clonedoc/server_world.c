@@ -42,6 +42,8 @@ server_world_start(ServerWorld *world)
   world->address = g_strdup_printf("127.0.0.1:%u", ntohs(address.sin_port));
   world->log = doc_log_open(world->folder, &error);
   g_assert_no_error(error);
+  if (world->wrap)
+    world->log = world->wrap(world->log);
   world->options.key = world->key;
   world->options.log = world->log;
   world->options.complain = complain;

@@ -14,6 +14,7 @@ typedef struct {
   char *address;
   DocServerOptions options;
   char *complained;
+  DocLog *(*wrap)(DocLog *log); /* what the server gets instead of the log; takes it; NULL */
 } ServerWorld;
 
 /* With the log in `folder`; NULL: in a new one, which is removed at the end. `port` 0: any. Where `options`

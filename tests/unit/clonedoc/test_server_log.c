@@ -1,0 +1,284 @@
+/* An ordering server whose log says nothing for some time, as a replicated one does that chooses a leader:
+ * others are served meanwhile, and nothing is said that might not be so. */
+#include "base/error.h"
+#include "server_world.h"
+
+#define ENTRIES 20u
+
+/* ---- a log with a gate ---- */
+
+static struct {
+  GMutex lock;
+  GCond moved;
+  gboolean shut, hurries;
+  guint waiting, fails; /* operations: that stand before it; that are to fail with GONE */
+} gate;
+
+typedef struct {
+  DocLog log;
+  DocLog *inner;
+} GateLog;
+
+static gboolean
+pass(GError **error)
+{
+  g_mutex_lock(&gate.lock);
+  gate.waiting++;
+  g_cond_broadcast(&gate.moved);
+  while (gate.shut && !gate.hurries)
+    g_cond_wait(&gate.moved, &gate.lock);
+  gate.waiting--;
+  gboolean fails = gate.shut || gate.fails > 0;
+  gate.fails -= gate.fails > 0;
+  g_mutex_unlock(&gate.lock);
+  return !fails || doppel_error_set(error, DOPPEL_ERROR_GONE, "nobody leads");
+}
+
+static void
+set_gate(gboolean shut, guint fails)
+{
+  g_mutex_lock(&gate.lock);
+  gate.shut = shut;
+  gate.hurries = FALSE;
+  gate.fails = fails;
+  g_cond_broadcast(&gate.moved);
+  g_mutex_unlock(&gate.lock);
+}
+
+/* Until the server's thread stands before it. */
+static void
+await_waiting(ServerWorld *world)
+{
+  for (guint waiting = 0; waiting == 0;) {
+    g_main_context_iteration(world->context, FALSE);
+    g_usleep(1000);
+    g_mutex_lock(&gate.lock);
+    waiting = gate.waiting;
+    g_mutex_unlock(&gate.lock);
+  }
+}
+
+static gboolean
+gate_append(DocLog *log, DocLogPut *puts, guint count, GError **error)
+{
+  for (guint i = 0; i < count; i++)
+    puts[i].outcome = DOC_LOG_FAILED;
+  return pass(error) && doc_log_append_all(((GateLog *)log)->inner, puts, count, error);
+}
+
+static GPtrArray *
+gate_read(DocLog *log, const DocName *document, guint64 from, guint count, gsize bytes, GError **error)
+{
+  return pass(error) ? doc_log_read(((GateLog *)log)->inner, document, from, count, bytes, error) : NULL;
+}
+
+static gboolean
+gate_length(DocLog *log, const DocName *document, guint64 *length, GError **error)
+{
+  return pass(error) && doc_log_length(((GateLog *)log)->inner, document, length, error);
+}
+
+static gboolean
+gate_size(DocLog *log, guint64 *documents, guint64 *bytes, GError **error)
+{
+  return doc_log_size(((GateLog *)log)->inner, documents, bytes, error);
+}
+
+static void
+gate_hurry(DocLog *log)
+{
+  g_mutex_lock(&gate.lock);
+  gate.hurries = TRUE;
+  g_cond_broadcast(&gate.moved);
+  g_mutex_unlock(&gate.lock);
+}
+
+static void
+gate_free(DocLog *log)
+{
+  doc_log_free(((GateLog *)log)->inner);
+  g_free(log);
+}
+
+static DocLog *
+put_gate(DocLog *inner)
+{
+  static const DocLogKind kind = {.scheme = "gate",
+                                  .free = gate_free,
+                                  .append = gate_append,
+                                  .read = gate_read,
+                                  .length = gate_length,
+                                  .size = gate_size,
+                                  .hurry = gate_hurry};
+  GateLog *log = g_new0(GateLog, 1);
+  *log = (GateLog){{&kind}, inner};
+  return &log->log;
+}
+
+/* ---- the world ---- */
+
+/* A document of one who writes. */
+typedef struct {
+  Person *author;
+  DocName name;
+  DocHistory *history;
+  WorldClient *client;
+} Text;
+
+static void
+text_init(Text *text, ServerWorld *world, guint8 seed)
+{
+  *text = (Text){.author = person_new(seed)};
+  g_autoptr(DocEnvelope) first = person_found(text->author, NULL, 0, &text->name);
+  text->history = doc_history_new(&text->name);
+  text->client = world_client_new(world, text->author->key);
+  g_assert_cmpint(history_add(text->history, first), ==, DOC_GOOD);
+  g_assert_cmpint(world_client_append(text->client, &text->name, first, NULL), ==, DOC_STATUS(OK));
+}
+
+static void
+text_clear(Text *text)
+{
+  world_client_free(text->client);
+  doc_history_free(text->history);
+  person_free(text->author);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Text, text_clear)
+
+/* Asks for one more entry; the call. */
+static guint64
+begin_edit(Text *text)
+{
+  g_autoptr(DocEnvelope) edit = person_edit(text->author, text->history, "some words");
+  g_autoptr(GBytes) packed = doc_envelope_pack(edit);
+  g_assert_cmpint(history_add(text->history, edit), ==, DOC_GOOD);
+  return doc_client_append(text->client->client, &text->name, packed);
+}
+
+static void
+must_be_told(WorldClient *client, guint64 call, guint64 number)
+{
+  g_autoptr(DocClientEvent) event = world_client_answer(client, call);
+  g_assert_no_error(client->error);
+  g_assert_cmpint(event->answer->status, ==, DOC_STATUS(OK));
+  g_assert_cmpuint(event->answer->number, ==, number);
+  g_assert_cmpuint(event->head.number, >=, number);
+}
+
+static ServerWorld *
+begin(void)
+{
+  ServerWorld *world = server_world_new(NULL, NULL);
+  server_world_stop(world);
+  world->wrap = put_gate;
+  set_gate(FALSE, 0);
+  server_world_start(world);
+  return world;
+}
+
+/* ---- tests ---- */
+
+/* While an entry of one waits for the log, another one connects and is told what is known of another
+ * document; how long that is is not said. When the log speaks again all have their numbers, in the order in
+ * which they came. */
+static void
+test_silent(void)
+{
+  g_autoptr(ServerWorld) world = begin();
+  g_auto(Text) one = {0}, other = {0};
+  guint64 calls[ENTRIES];
+  text_init(&one, world, 1);
+  text_init(&other, world, 2);
+  must_be_told(other.client, begin_edit(&other), 2);
+  set_gate(TRUE, 0);
+  for (guint i = 0; i < ENTRIES; i++)
+    calls[i] = begin_edit(&one);
+  await_waiting(world);
+  g_autoptr(WorldClient) client = world_client_new(world, one.author->key);
+  guint64 head = doc_client_head(client->client, &other.name);
+  guint64 follow = doc_client_follow(client->client, &other.name, 1);
+  g_autoptr(DocClientEvent) event = world_client_await(client);
+  g_assert_cmpuint(event->call, ==, follow);
+  g_assert_cmpuint(event->answer->entries->len, ==, 2);
+  g_assert_null(doc_client_take(one.client->client));
+  guint64 last = begin_edit(&other);
+  set_gate(FALSE, 0);
+  g_autoptr(DocClientEvent) told = world_client_answer(client, head);
+  g_assert_cmpuint(told->head.number, >=, 2);
+  for (guint i = 0; i < ENTRIES; i++)
+    must_be_told(one.client, calls[i], 2 + i);
+  must_be_told(other.client, last, 3);
+}
+
+/* Who follows from behind what is known here may have seen more elsewhere: nothing is said before the log
+ * does. */
+static void
+test_more_elsewhere(void)
+{
+  g_autoptr(ServerWorld) world = begin();
+  g_autoptr(GError) error = NULL;
+  g_auto(Text) text = {0};
+  text_init(&text, world, 1);
+  g_autoptr(DocEnvelope) edit = person_edit(text.author, text.history, "elsewhere");
+  g_autoptr(GBytes) packed = doc_envelope_pack(edit);
+  g_autoptr(DocLog) elsewhere = doc_log_open(world->folder, &error);
+  g_assert_cmpint(doc_log_append(elsewhere, &text.name, 2, packed, &error), ==, DOC_LOG_DONE);
+  set_gate(TRUE, 0);
+  guint64 behind = doc_client_follow(text.client->client, &text.name, 3);
+  guint64 here = doc_client_follow(text.client->client, &text.name, 2);
+  g_autoptr(DocClientEvent) first = world_client_await(text.client);
+  g_assert_cmpuint(first->call, ==, here);
+  g_assert_cmpuint(first->head.number, ==, 1);
+  set_gate(FALSE, 0);
+  g_autoptr(DocClientEvent) then = world_client_answer(text.client, behind);
+  g_assert_cmpuint(then->head.number, ==, 2);
+}
+
+/* What waited while the log said nothing has failed with it, and is not tried for as long again; then all
+ * goes on. */
+static void
+test_gone(void)
+{
+  g_autoptr(ServerWorld) world = begin();
+  g_auto(Text) one = {0}, other = {0};
+  text_init(&one, world, 1);
+  text_init(&other, world, 2);
+  set_gate(TRUE, 0);
+  guint64 call = begin_edit(&one);
+  await_waiting(world);
+  set_gate(FALSE, 1);
+  g_autoptr(DocClientEvent) event = world_client_answer(one.client, call);
+  g_assert_cmpint(event->answer->status, ==, DOC_STATUS(FAILED));
+  g_assert_cmpstr(world->complained, ==, "nobody leads");
+  guint64 head = doc_client_head(one.client->client, &one.name);
+  g_autoptr(DocClientEvent) told = world_client_answer(one.client, head);
+  g_assert_cmpuint(told->head.number, ==, 1);
+  must_be_told(other.client, begin_edit(&other), 2);
+}
+
+/* The end of a server waits for no log; what had no answer is sent again, and has one number. */
+static void
+test_end(void)
+{
+  g_autoptr(ServerWorld) world = begin();
+  g_auto(Text) text = {0};
+  text_init(&text, world, 1);
+  set_gate(TRUE, 0);
+  guint64 call = begin_edit(&text);
+  await_waiting(world);
+  server_world_stop(world);
+  set_gate(FALSE, 0);
+  server_world_start(world);
+  must_be_told(text.client, call, 2);
+}
+
+int
+main(int argc, char **argv)
+{
+  g_test_init(&argc, &argv, NULL);
+  g_test_add_func("/doc/server-log/silent", test_silent);
+  g_test_add_func("/doc/server-log/more-elsewhere", test_more_elsewhere);
+  g_test_add_func("/doc/server-log/gone", test_gone);
+  g_test_add_func("/doc/server-log/end", test_end);
+  return g_test_run();
+}
