@@ -1,5 +1,6 @@
 /* "doc", for the owner's devices, and "doc-invite" and "doc-heads", for the clones of others: a stream to the
- * process that keeps the documents. Who is at its other end is said here, as the node has proved it. */
+ * process that keeps the documents. Who is at its other end is said here, as the node has proved it. The
+ * last is open to everybody: who is a member of what the room knows. */
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +15,8 @@
 #include "wire/message.h"
 
 #define PATIENCE_S 30
+#define PEER_S     10                   /* of silence, of another clone or of the room */
+#define REFUSED_US (1 * G_USEC_PER_SEC) /* until who is refused hears it: so often can strangers ask */
 
 static const struct {
   const char *name;
@@ -74,19 +77,26 @@ ask_change(int room, const ServicePlace *place, DocRoomQuestion *question, GErro
 }
 
 static gboolean
-pass_on(int fd, int room, const ServicePlace *place, gboolean device, GError **error)
+pass_on(int room, GBytes *frame, GError **error)
 {
-  g_autoptr(GBytes) frame = doc_room_receive(fd, device ? DOC_ROOM_FRAME_MAX : DOC_ROOM_PEER_MAX, error);
   gsize length;
-  const void *data = frame ? g_bytes_get_data(frame, &length) : NULL;
-  g_autoptr(DocRoomQuestion) question = device && frame ? doc_room_question_take(data, length, error) : NULL;
-  if (!frame || (device && !question))
-    return FALSE;
-  if (question && question->what_case == DOC_ROOM_ASK(CHANGE))
-    return ask_change(room, place, question, error);
+  const void *data = g_bytes_get_data(frame, &length);
   guint32 prefix = GUINT32_TO_BE((guint32)length);
   return (io_write_all(room, &prefix, sizeof prefix) && io_write_all(room, data, length)) ||
          doppel_error_set(error, DOPPEL_ERROR_GONE, "the clone does not keep documents now: try again");
+}
+
+static gboolean
+pass_question(int fd, int room, const ServicePlace *place, GError **error)
+{
+  g_autoptr(GBytes) frame = doc_room_receive(fd, DOC_ROOM_FRAME_MAX, error);
+  gsize length = 0;
+  const void *data = frame ? g_bytes_get_data(frame, &length) : NULL;
+  g_autoptr(DocRoomQuestion) question = frame ? doc_room_question_take(data, length, error) : NULL;
+  if (!question)
+    return FALSE;
+  return question->what_case == DOC_ROOM_ASK(CHANGE) ? ask_change(room, place, question, error)
+                                                     : pass_on(room, frame, error);
 }
 
 static void
@@ -107,27 +117,74 @@ refuse(int fd, gboolean device, const GError *error)
   }
 }
 
-int
-doc_run(int fd, const char *service, const ServicePeer *peer, const ServicePlace *place)
+static int
+serve_device(int fd, const char *service, const ServicePeer *peer, const ServicePlace *place)
 {
   g_autoptr(GError) error = NULL;
-  gboolean device = strcmp(service, "doc") == 0;
   g_auto(Fd) room = doc_place_connect(place, &error);
   service_message_patience(fd, PATIENCE_S);
   if (room < 0) {
     /* Who closes with a question unread takes the answer from under the asker's eyes. */
-    g_autoptr(GBytes) question = doc_room_receive(fd, DOC_ROOM_PEER_MAX, NULL);
+    g_autoptr(GBytes) question = doc_room_receive(fd, DOC_ROOM_FRAME_MAX, NULL);
     if (question)
-      refuse(fd, device, error);
+      refuse(fd, TRUE, error);
     return service_message_ended(service, error);
   }
   /* A question that makes no sense is answered, and no failure of the service's. */
-  if (!introduce(room, service, peer, &error) || !pass_on(fd, room, place, device, &error)) {
-    refuse(fd, device, error);
+  if (!introduce(room, service, peer, &error) || !pass_question(fd, room, place, &error)) {
+    refuse(fd, TRUE, error);
     return 0;
   }
   service_message_patience(fd, 0);
   BridgeCounters counters;
   bridge(fd, room, &counters);
   return 0;
+}
+
+static GBytes *
+ask_room(GBytes *message, const char *service, const ServicePeer *peer, const ServicePlace *place,
+         GError **error)
+{
+  g_auto(Fd) room = doc_place_connect(place, error);
+  if (room < 0)
+    return NULL;
+  service_message_patience(room, PEER_S);
+  return introduce(room, service, peer, error) && pass_on(room, message, error)
+             ? doc_room_receive(room, DOC_ROOM_PEER_MAX, error)
+             : NULL;
+}
+
+static gboolean
+is_refusal(GBytes *bytes)
+{
+  gsize length;
+  const void *data = g_bytes_get_data(bytes, &length);
+  g_autoptr(DocRoomPeerAnswer) answer = doc_room_peer_answer_take(data, length, NULL);
+  return !answer || answer->failed;
+}
+
+/* The room hears of another clone when all of its message is here: it has a place for so many only, which
+ * who says nothing does not take. */
+static int
+serve_peer(int fd, const char *service, const ServicePeer *peer, const ServicePlace *place)
+{
+  g_autoptr(GError) error = NULL;
+  service_message_patience(fd, PEER_S);
+  g_autoptr(GBytes) message = doc_room_receive(fd, DOC_ROOM_PEER_MAX, &error);
+  g_autoptr(GBytes) answer = message ? ask_room(message, service, peer, place, &error) : NULL;
+  if (!answer) {
+    refuse(fd, FALSE, error);
+    return 0;
+  }
+  if (is_refusal(answer))
+    g_usleep(REFUSED_US);
+  pass_on(fd, answer, NULL);
+  return 0;
+}
+
+int
+doc_run(int fd, const char *service, const ServicePeer *peer, const ServicePlace *place)
+{
+  return strcmp(service, "doc") == 0 ? serve_device(fd, service, peer, place)
+                                     : serve_peer(fd, service, peer, place);
 }

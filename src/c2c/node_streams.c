@@ -17,6 +17,7 @@ typedef struct {
   Node *node; /* NULL: it is no more */
   IdentityPublic origin;
   char *service;
+  gboolean open; /* nobody has allowed it */
 } NodeServing;
 
 void
@@ -50,6 +51,15 @@ count_serving(const Node *node, const IdentityPublic *origin, const char *servic
     const NodeServing *serving = node->serving->pdata[i];
     count += identity_public_equal(&serving->origin, origin) && strcmp(serving->service, service) == 0;
   }
+  return count;
+}
+
+static guint
+count_open(const Node *node)
+{
+  guint count = 0;
+  for (guint i = 0; i < node->serving->len; i++)
+    count += ((const NodeServing *)node->serving->pdata[i])->open;
   return count;
 }
 
@@ -116,9 +126,22 @@ name_of(Node *node, const Record *record)
   return g_strdup(contact ? contact->name : record->name);
 }
 
+/* Of what nobody has said anything about: FALSE. */
 static gboolean
-check_permission(NodeLink *link, const char *service, NodeDecision *decision, Doppel__Wire__C2cRefusal *why,
-                 GError **error)
+is_open(const Node *node, const char *service, NodeDecision *decision)
+{
+  const Service *found = spawner_service(node->spawner, service);
+  if (decision->allowed || decision->denied || !found || !found->open)
+    return FALSE;
+  decision->allowed = TRUE;
+  g_free(decision->limits);
+  decision->limits = g_strdup(found->open);
+  return TRUE;
+}
+
+static gboolean
+check_permission(NodeLink *link, const char *service, NodeDecision *decision, gboolean *open,
+                 Doppel__Wire__C2cRefusal *why, GError **error)
 {
   Node *node = link->node;
   const IdentityPublic *origin = &link->peer->origin;
@@ -133,6 +156,7 @@ check_permission(NodeLink *link, const char *service, NodeDecision *decision, Do
     decision->allowed = decision->allowed || node_store_in_group(node->store, origin);
   if (g_str_has_prefix(service, NODE_GROUP_LISTENER))
     decision->allowed = FALSE;
+  *open = is_open(node, service, decision);
   if (!decision->allowed) {
     g_info("%s: %s", link->peer->record->name, decision->explanation);
     return doppel_error_set(error, DOPPEL_ERROR_DENIED,
@@ -145,6 +169,9 @@ check_permission(NodeLink *link, const char *service, NodeDecision *decision, Do
   if (node_peer_streams(link->peer) > NODE_STREAMS_PEER ||
       (limits.streams && count_serving(node, origin, service) >= limits.streams))
     return doppel_error_set(error, DOPPEL_ERROR_GONE, "you have as many streams open here as you may");
+  /* However many users somebody has made: others' services, and the owner's, have their place. */
+  if (*open && count_open(node) >= SERVICE_OPEN_MAX)
+    return doppel_error_set(error, DOPPEL_ERROR_GONE, "too many ask here at present: try again later");
   return TRUE;
 }
 
@@ -155,8 +182,9 @@ serve(NodeLink *link, MuxStream *stream, const char *service)
   g_autoptr(GError) error = NULL;
   g_auto(NodeDecision) decision = {0};
   Doppel__Wire__C2cRefusal why;
+  gboolean open = FALSE;
   int fd = -1;
-  if (check_permission(link, service, &decision, &why, &error)) {
+  if (check_permission(link, service, &decision, &open, &why, &error)) {
     g_autofree char *name = name_of(node, link->peer->record);
     const ServicePeer peer = {.name = name,
                               .origin = link->peer->origin,
@@ -169,7 +197,7 @@ serve(NodeLink *link, MuxStream *stream, const char *service)
     return;
   }
   NodeServing *serving = g_new0(NodeServing, 1);
-  *serving = (NodeServing){node, link->peer->origin, g_strdup(service)};
+  *serving = (NodeServing){node, link->peer->origin, g_strdup(service), open};
   g_ptr_array_add(node->serving, serving);
   mux_accept(stream, NULL, NULL);
   mux_splice(stream, fd, NULL, serving_done, serving);

@@ -27,7 +27,11 @@ typedef struct {
   gboolean owner_only; /* never for others, whatever is allowed */
   int (*run)(int fd, const char *service, const ServicePeer *peer,
              const ServicePlace *place); /* the exit status */
+  const char *open; /* not NULL: for everybody to whom it is not denied, within these limits, since it finds
+                       out itself whom it answers */
 } Service;
+
+#define SERVICE_OPEN_MAX 16u /* conversations of open services that nobody has allowed, at a time */
 
 /* Processes of the clone's own, one of each, which are started again when they end. They never return but for
  * a failure (exit status 1, printed to stderr). */

@@ -9,7 +9,7 @@
 
 static const char allow_summary[] =
     "Lets USER use a service of this device's clone; nobody may anything "
-    "otherwise. USER is a name, @GROUP, \"*\" for "
+    "otherwise (but members of a document may compare its\nheads). USER is a name, @GROUP, \"*\" for "
     "everybody, or\n/programs for the own jobs there (\"doppel run --background\"). "
     "Without words: lists what is allowed and denied.";
 static const char deny_summary[] =

@@ -9,8 +9,7 @@
 
 static const char summary[] =
     "Documents that several people write at the same time, through a server that none of them has to trust: "
-    "it sees no text\nand no keys, and what it changes or leaves out is found out; what it shows to some "
-    "only, where\nmembers let each other compare (\"doppel allow USER doc-heads\"). "
+    "it sees no text\nand no keys, and what it changes, leaves out, or shows to some only is found out. "
     "The own clone keeps them; this device\nhas a copy of each that was opened here, which can be read and "
     "edited without the clone.\n\n"
     "Commands:\n"

@@ -55,7 +55,7 @@ gboolean doc_room_work(DocRoom *room, GError **error);
 typedef enum {
   DOC_ROOM_DEVICE, /* of the member's own: may ask and change everything */
   DOC_ROOM_INVITE, /* "doc-invite", of that user's clone */
-  DOC_ROOM_HEADS,  /* "doc-heads", likewise */
+  DOC_ROOM_HEADS,  /* "doc-heads", likewise: anybody's, of whom only members are answered */
 } DocRoomService;
 
 /* A stream socket, taken, on which somebody converses until they or the room end it. `user` (their origin

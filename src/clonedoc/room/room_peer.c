@@ -17,7 +17,7 @@
 typedef struct {
   DocName name;
   gint64 told;
-  gboolean proof;
+  gboolean proof, answered;
 } About;
 
 struct RoomErrand {
@@ -272,6 +272,15 @@ doc_room_next_errand(DocRoom *room)
   return NULL;
 }
 
+/* The same words for who never was a member, who is none any more, and who asks for what is not here: so they
+ * learn nothing from them. */
+static GError *
+not_theirs(void)
+{
+  return g_error_new_literal(DOPPEL_ERROR, DOPPEL_ERROR_NOT_FOUND,
+                             "their clone does not know this document, or not who asks as a member of it");
+}
+
 static void
 note_words(RoomPerson *person, const char *words)
 {
@@ -312,7 +321,7 @@ told(RoomDocument *document, const RoomErrand *errand, const About *about, const
 }
 
 static gboolean
-take_answer(DocRoom *room, const RoomErrand *errand, GBytes *bytes, GError **error)
+take_answer(DocRoom *room, RoomErrand *errand, GBytes *bytes, GError **error)
 {
   gsize length;
   const void *data = g_bytes_get_data(bytes, &length);
@@ -321,9 +330,13 @@ take_answer(DocRoom *room, const RoomErrand *errand, GBytes *bytes, GError **err
     return FALSE;
   for (gsize i = 0; i < answer->n_heads; i++) {
     RoomDocument *document = room_find(room, answer->heads[i]->document.data);
-    for (guint j = 0; document && j < errand->about->len; j++)
-      if (doc_name_equal(&g_array_index(errand->about, About, j).name, &document->name))
-        room_peer_head(document, &errand->user, answer->heads[i]);
+    for (guint j = 0; document && j < errand->about->len; j++) {
+      About *about = &g_array_index(errand->about, About, j);
+      if (!doc_name_equal(&about->name, &document->name))
+        continue;
+      about->answered = TRUE;
+      room_peer_head(document, &errand->user, answer->heads[i]);
+    }
   }
   return TRUE;
 }
@@ -338,13 +351,14 @@ doc_room_errand_done(DocRoom *room, guint64 id, GBytes *answer, const GError *wh
       continue;
     if (answer && !error)
       take_answer(room, errand, answer, &error);
+    g_autoptr(GError) unknown = error ? g_error_copy(error) : not_theirs();
     for (guint j = 0; j < errand->about->len; j++) {
       const About *about = &g_array_index(errand->about, About, j);
       RoomDocument *document = room_find(room, about->name.bytes);
       if (document && document->doc && errand->invites)
         invited(document, errand, error);
       else if (document && document->doc)
-        told(document, errand, about, error);
+        told(document, errand, about, about->answered ? NULL : unknown);
     }
     g_ptr_array_remove_index(room->errands, i);
     return;
@@ -365,8 +379,17 @@ is_member(const RoomDocument *document, const IdentityPublic *user)
   return FALSE;
 }
 
-void
-room_answer_heads(RoomTalk *talk, const DocRoomHeads *heads)
+gboolean
+room_knows(const DocRoom *room, const IdentityPublic *user)
+{
+  for (guint i = 0; i < room->documents->len; i++)
+    if (is_member(room->documents->pdata[i], user))
+      return TRUE;
+  return FALSE;
+}
+
+gboolean
+room_answer_heads(RoomTalk *talk, const DocRoomHeads *heads, GError **error)
 {
   Doppel__Room__Head own[DOC_ROOM_HEADS_MAX], *of_own[DOC_ROOM_HEADS_MAX];
   DocRoomPeerAnswer answer = DOPPEL__ROOM__PEER_ANSWER__INIT;
@@ -381,7 +404,12 @@ room_answer_heads(RoomTalk *talk, const DocRoomHeads *heads)
     of_own[answer.n_heads] = &own[answer.n_heads];
     answer.n_heads++;
   }
+  if (answer.n_heads == 0) {
+    g_propagate_error(error, not_theirs());
+    return FALSE;
+  }
   answer.heads = of_own;
   answer.taken = TRUE;
   doc_room_frame_put(talk->held, &answer.base);
+  return TRUE;
 }

@@ -100,6 +100,7 @@ typedef struct {
   DocRoom *room;
   Fd fd;
   DocRoomService service;
+  gsize frame_max;
   IdentityPublic user;
   char *name;
   GByteArray *in, *held, *out;
@@ -205,7 +206,9 @@ typedef struct RoomErrand RoomErrand;
 void room_errand_free(RoomErrand *errand);
 gboolean room_take_invitation(DocRoom *room, const IdentityPublic *user, const char *name,
                               const DocRoomInvitation *invitation, GError **error);
-void room_answer_heads(RoomTalk *talk, const DocRoomHeads *heads);
-void room_peers_soon(RoomDocument *document); /* tells heads to all members at once */
+/* NOT_FOUND: this user is a member of none of them, as far as this room knows. */
+gboolean room_answer_heads(RoomTalk *talk, const DocRoomHeads *heads, GError **error);
+gboolean room_knows(const DocRoom *room, const IdentityPublic *user); /* a member of something */
+void room_peers_soon(RoomDocument *document);                         /* tells heads to all members at once */
 gboolean room_peers_asked(const RoomDocument *document, gint64 since);
 gint64 room_peers_due(const DocRoom *room); /* CLOCK_MONOTONIC ns; G_MAXINT64: never */

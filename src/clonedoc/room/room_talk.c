@@ -9,10 +9,11 @@
 #include "base/io.h"
 #include "clonedoc/room/room_struct.h"
 
-#define READ_BYTES  (256u << 10) /* in one step */
-#define OUT_MAX     (4u << 20)   /* bytes that wait to be read by the other end: no more is taken from it */
-#define QUESTION_MS 30000        /* until there is a question, and until an answer is read */
-#define VERIFY_MS   10000        /* for who is asked */
+#define READ_BYTES   (256u << 10) /* in one step */
+#define OUT_MAX      (4u << 20)   /* bytes that wait to be read by the other end: no more is taken from it */
+#define QUESTION_MS  30000        /* until there is a question, and until an answer is read */
+#define STRANGER_MAX (64u << 10)  /* bytes that who is no member of anything may ask with, in vain */
+#define VERIFY_MS    10000        /* for who is asked */
 
 void
 room_talk_free(RoomTalk *talk)
@@ -34,6 +35,9 @@ doc_room_converse(DocRoom *room, int fd, DocRoomService service, const IdentityP
   talk->service = service;
   if (user)
     talk->user = *user;
+  talk->frame_max = service == DOC_ROOM_DEVICE                             ? DOC_ROOM_FRAME_MAX
+                    : service == DOC_ROOM_HEADS && !room_knows(room, user) ? STRANGER_MAX
+                                                                           : DOC_ROOM_PEER_MAX;
   talk->name = g_strdup(name);
   talk->in = g_byte_array_new();
   talk->held = g_byte_array_new();
@@ -274,10 +278,8 @@ take_peer_frame(RoomTalk *talk, const void *data, gsize length, GError **error)
 {
   if (talk->service == DOC_ROOM_HEADS) {
     g_autoptr(DocRoomHeads) heads = doc_room_heads_take(data, length, error);
-    if (heads)
-      room_answer_heads(talk, heads);
-    talk->ending = heads != NULL;
-    return heads != NULL;
+    talk->ending = heads && room_answer_heads(talk, heads, error);
+    return talk->ending;
   }
   g_autoptr(DocRoomInvitation) invitation = doc_room_invitation_take(data, length, error);
   if (!invitation || !room_take_invitation(talk->room, &talk->user, talk->name, invitation, error))
@@ -292,11 +294,10 @@ take_peer_frame(RoomTalk *talk, const void *data, gsize length, GError **error)
 static void
 take_frames(RoomTalk *talk)
 {
-  gsize most = talk->service == DOC_ROOM_DEVICE ? DOC_ROOM_FRAME_MAX : DOC_ROOM_PEER_MAX;
   while (!talk->ending && talk->held->len < OUT_MAX) {
     g_autoptr(GError) error = NULL;
     g_autoptr(GBytes) frame = NULL;
-    int step = doc_room_frame_take(talk->in, most, &frame, &error);
+    int step = doc_room_frame_take(talk->in, talk->frame_max, &frame, &error);
     if (step == 0)
       return;
     gsize length = 0;

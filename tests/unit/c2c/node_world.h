@@ -14,8 +14,8 @@ typedef struct {
   pid_t host;
 } WorldClone;
 
-/* What the nodes of clones that are made from now on offer and sign; by default "echo", and "mine" for the
- * owner. */
+/* What the nodes of clones that are made from now on offer and sign; by default "echo", "mine" for the owner,
+ * and "open" for everybody. */
 extern const Service *node_world_services;
 extern const ServiceTask *node_world_tasks;
 extern gboolean (*node_world_sign)(const IdentityKey *key, const guint8 *statement, gsize length,

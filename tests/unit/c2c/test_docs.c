@@ -244,16 +244,83 @@ create(WorldClone *clone, const ServerWorld *server, DocName *name)
 
 /* By name: the clone looks up whom it means. */
 static Doppel__Room__Why
-invite(WorldClone *clone, const DocName *name, const char *user)
+change_role(WorldClone *clone, const DocName *name, const char *user, Doppel__Room__Role role)
 {
   DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
   Doppel__Room__Change change = DOPPEL__ROOM__CHANGE__INIT;
   change.document = wire_borrow(name->bytes, sizeof name->bytes);
   change.user = (char *)user;
-  change.role = DOPPEL__ROOM__ROLE__WRITER;
+  change.role = role;
   question.change = &change;
   g_autoptr(DocRoomAnswer) answer = ask(clone, &question, DOC_ROOM_ASK(CHANGE));
   return answer->what_case == DOC_ROOM_TELL(FAILED) ? answer->failed->why : DOC_ROOM_WHY(NONE);
+}
+
+static Doppel__Room__Why
+invite(WorldClone *clone, const DocName *name, const char *user)
+{
+  return change_role(clone, name, user, DOPPEL__ROOM__ROLE__WRITER);
+}
+
+static gboolean
+is_removed(const Doppel__Room__Person *person)
+{
+  return person->role == DOPPEL__ROOM__ROLE__NO_MEMBER;
+}
+
+/* What alice's clone says to who asks for that document's head. */
+static GBytes *
+ask_heads(WorldClone *clone, const DocName *name)
+{
+  g_autoptr(GError) error = NULL;
+  g_auto(Fd) fd = clone_dial(clone, "alice", "doc-heads");
+  Doppel__Room__Head head = DOPPEL__ROOM__HEAD__INIT, *heads[] = {&head};
+  DocRoomHeads question = DOPPEL__ROOM__HEADS__INIT;
+  head.document = wire_borrow(name->bytes, sizeof name->bytes);
+  question.heads = heads;
+  question.n_heads = 1;
+  g_assert_cmpint(fd, >=, 0);
+  g_assert_true(doc_room_send(fd, &question.base, NULL));
+  GBytes *answer = doc_room_receive(fd, DOC_ROOM_PEER_MAX, &error);
+  g_assert_no_error(error);
+  return answer;
+}
+
+static void
+assert_told(WorldClone *clone, const DocName *name)
+{
+  g_autoptr(GBytes) bytes = ask_heads(clone, name);
+  gsize length;
+  const void *data = g_bytes_get_data(bytes, &length);
+  g_autoptr(DocRoomPeerAnswer) answer = doc_room_peer_answer_take(data, length, NULL);
+  g_assert_nonnull(answer);
+  g_assert_null(answer->failed);
+  g_assert_cmpuint(answer->n_heads, ==, 1);
+  g_assert_cmpuint(answer->heads[0]->head.len, >, 0);
+}
+
+/* A stranger, a member who asks for another document, and one who was removed hear the very same. */
+static void
+check_heads(WorldClone *alice, WorldClone *bob, WorldClone *carol, const DocName *name)
+{
+  const DocName other = {{9}};
+  g_autoptr(GBytes) stranger = ask_heads(carol, name), nothing = ask_heads(carol, &other),
+                    others = ask_heads(bob, &other);
+  gsize length;
+  const void *data = g_bytes_get_data(stranger, &length);
+  g_autoptr(DocRoomPeerAnswer) answer = doc_room_peer_answer_take(data, length, NULL);
+  g_assert_nonnull(answer);
+  g_assert_nonnull(answer->failed);
+  g_assert_cmpuint(answer->n_heads, ==, 0);
+  g_assert_true(g_bytes_equal(stranger, nothing));
+  g_assert_true(g_bytes_equal(stranger, others));
+  assert_told(bob, name);
+  g_assert_cmpint(change_role(alice, name, "bob", DOPPEL__ROOM__ROLE__NO_MEMBER), ==, DOC_ROOM_WHY(NONE));
+  await_bob(alice, name, is_removed);
+  g_autoptr(GBytes) removed = ask_heads(bob, name);
+  g_assert_true(g_bytes_equal(stranger, removed));
+  clone_permit(alice, "deny", "bob", "doc-heads", "");
+  g_assert_cmpint(clone_dial(bob, "alice", "doc-heads"), <, 0);
 }
 
 static void
@@ -263,7 +330,8 @@ test_two_clones(void)
   node_world_tasks = services_tasks;
   node_world_sign = send_receipt_sign;
   node_world_begin();
-  WorldClone *alice = clone_bound(100, "alice"), *bob = clone_bound(200, "bob");
+  WorldClone *alice = clone_bound(100, "alice"), *bob = clone_bound(200, "bob"),
+             *carol = clone_bound(300, "carol");
   ServerWorld *server = server_world_new(NULL, NULL);
   g_atomic_int_set(&serving, TRUE);
   GThread *thread = g_thread_new("clonedocd", serve, NULL);
@@ -276,8 +344,6 @@ test_two_clones(void)
   /* Nobody brings invitations to who did not allow it. */
   await_bob(alice, &name, waits);
   clone_permit(bob, "allow", "alice", "doc-invite", "");
-  clone_permit(bob, "allow", "alice", "doc-heads", "");
-  clone_permit(alice, "allow", "bob", "doc-heads", "");
   g_autoptr(DocRoomAnswer) row = await_row(bob, DOPPEL__ROOM__STATE__INVITED, 0);
   g_assert_cmpstr(row->row->from, ==, "alice");
   g_assert_cmpstr(row->row->title, ==, "plans");
@@ -293,6 +359,7 @@ test_two_clones(void)
   copies_until(&of_alice, &of_bob, 9);
   g_assert_true(ot_text_equal(of_alice.text, of_bob.text));
   await_bob(alice, &name, has_shown_a_head);
+  check_heads(alice, bob, carol, &name);
   copy_clear(&of_alice);
   copy_clear(&of_bob);
   g_atomic_int_set(&serving, FALSE);
@@ -300,6 +367,7 @@ test_two_clones(void)
   g_thread_join(thread);
   clone_free(alice);
   clone_free(bob);
+  clone_free(carol);
   node_world_end();
   server_world_free(server);
 }

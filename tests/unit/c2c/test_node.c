@@ -177,6 +177,32 @@ test_limit_of_streams(void)
   close(fd);
 }
 
+/* What is open is so to everybody, until the owner says no; and whoever has many users takes no more than a
+ * part of the clone's processes. */
+static void
+test_open(void)
+{
+  g_auto(World) world = world_new();
+  g_autoptr(WorldClone) carol = clone_bound(300, "carol"), dave = clone_bound(400, "dave");
+  g_autoptr(GArray) held = g_array_new(FALSE, FALSE, sizeof(int));
+  WorldClone *const many[] = {world.alice, carol};
+  for (guint i = 0; i < SERVICE_OPEN_MAX; i++) {
+    int fd = clone_dial(many[i % 2], "bob", "open");
+    g_assert_true(echoes(fd, "hello"));
+    g_array_append_val(held, fd);
+  }
+  assert_refused(world.alice, "bob", "open", EAGAIN);
+  assert_refused(dave, "bob", "open", EAGAIN);
+  clone_permit(world.bob, "allow", "dave", "open", "");
+  assert_echoes(dave, "bob", "open");
+  clone_permit(world.bob, "deny", "dave", "open", "");
+  assert_refused(dave, "bob", "open", EACCES);
+  clone_permit(world.bob, "deny", "*", "*", "");
+  assert_refused(carol, "bob", "open", EACCES);
+  for (guint i = 0; i < held->len; i++)
+    close(g_array_index(held, int, i));
+}
+
 /* A program of bob's offers something; the other end is who it says. */
 static void
 test_listener(void)
@@ -734,6 +760,7 @@ main(int argc, char **argv)
   g_test_add_func("/node/permissions", test_permissions);
   g_test_add_func("/node/forgotten-permission", test_forgotten_permission);
   g_test_add_func("/node/limit-of-streams", test_limit_of_streams);
+  g_test_add_func("/node/open", test_open);
   g_test_add_func("/node/listener", test_listener);
   g_test_add_func("/node/both", test_both);
   g_test_add_func("/node/move", test_move);

@@ -1,7 +1,9 @@
 /* Rooms of several users around real ordering servers, over loopback. */
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/error.h"
+#include "base/io.h"
 #include "clonedoc/evidence.h"
 #include "identity/statement.h"
 #include "room_world.h"
@@ -504,6 +506,85 @@ test_strangers(void)
   g_assert_cmpint(keeper_accept(room_world_keeper(world, 1), &name), ==, DOC_ROOM_WHY(NOT_FOUND));
 }
 
+/* A conversation about one document's head; `size` bytes of what is no proof make the question so long. */
+static GBytes *
+ask_heads(RoomWorld *world, const IdentityPublic *user, const char *says, const DocName *name, gsize size)
+{
+  int ends[2];
+  Doppel__Room__Head head = DOPPEL__ROOM__HEAD__INIT, *heads[] = {&head};
+  DocRoomHeads question = DOPPEL__ROOM__HEADS__INIT;
+  g_autofree guint8 *noise = g_malloc0(size + 1);
+  g_autoptr(GByteArray) out = g_byte_array_new(), in = g_byte_array_new();
+  g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
+  g_auto(Fd) fd = ends[0];
+  head.document = wire_borrow(name->bytes, sizeof name->bytes);
+  head.proof = wire_borrow(noise, size);
+  question.heads = heads;
+  question.n_heads = 1;
+  doc_room_frame_put(out, &question.base);
+  doc_room_converse(room_world_keeper(world, 0)->room, ends[1], DOC_ROOM_HEADS, user, says);
+  g_assert_cmpint(send(fd, out->data, out->len, MSG_NOSIGNAL), ==, out->len);
+  for (;;) {
+    guint8 buffer[4096];
+    GBytes *frame = NULL;
+    room_world_step(world);
+    gssize got = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (got > 0)
+      g_byte_array_append(in, buffer, (guint)got);
+    if (doc_room_frame_take(in, DOC_ROOM_PEER_MAX, &frame, NULL) > 0)
+      return frame;
+    g_assert_cmpint(got, !=, 0);
+  }
+}
+
+static gboolean
+is_told(GBytes *bytes)
+{
+  gsize length;
+  const void *data = g_bytes_get_data(bytes, &length);
+  g_autoptr(DocRoomPeerAnswer) answer = doc_room_peer_answer_take(data, length, NULL);
+  g_assert_nonnull(answer);
+  g_assert_cmpuint(answer->n_heads, ==, answer->failed ? 0 : 1);
+  return !answer->failed;
+}
+
+/* Heads are for the document's members: by their keys, whatever they are called. Everybody else hears the
+ * same, whether there is such a document or not. */
+static void
+test_heads(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(3);
+  g_autoptr(IdentityKey) key = identity_key_generate();
+  const IdentityPublic *stranger = identity_key_public(key);
+  const DocName unknown = {{9}};
+  DocName name, second;
+  Keeper *owner = room_world_keeper(world, 0);
+  make_document(world, &name, READER, FALSE);
+  keeper_create(owner, room_world_server(world, 0), &second);
+  Wanted wanted = {owner, &second};
+  room_world_until(world, is_there, &wanted);
+  const IdentityPublic *member = identity_key_public(room_world_keeper(world, 1)->user);
+  g_autoptr(GBytes) told = ask_heads(world, member, "user 1", &name, 0);
+  g_assert_true(is_told(told));
+  g_autoptr(GBytes) refused = ask_heads(world, stranger, "user 1", &name, 0);
+  g_assert_false(is_told(refused));
+  g_autoptr(GBytes) nothing = ask_heads(world, stranger, "user 1", &unknown, 0);
+  g_autoptr(GBytes) another = ask_heads(world, member, "user 1", &second, 0);
+  g_assert_true(g_bytes_equal(refused, nothing));
+  g_assert_true(g_bytes_equal(refused, another));
+  g_assert_cmpint(keeper_change(owner, &name, room_world_keeper(world, 1), NO_MEMBER, FALSE), ==,
+                  DOC_ROOM_WHY(NONE));
+  await_state(room_world_keeper(world, 1), &name, DOPPEL__ROOM__STATE__REMOVED);
+  g_autoptr(GBytes) removed = ask_heads(world, member, "user 1", &name, 0);
+  g_assert_true(g_bytes_equal(refused, removed));
+  /* Nobody but a member has much read. */
+  const IdentityPublic *other = identity_key_public(room_world_keeper(world, 2)->user);
+  g_autoptr(GBytes) much = ask_heads(world, stranger, "user 2", &name, 70000);
+  g_autoptr(GBytes) of_member = ask_heads(world, other, "user 2", &name, 70000);
+  g_assert_false(is_told(much));
+  g_assert_true(is_told(of_member));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -519,5 +600,6 @@ main(int argc, char **argv)
   g_test_add_func("/room/rollback", test_rollback);
   g_test_add_func("/room/invitations", test_invitations);
   g_test_add_func("/room/strangers", test_strangers);
+  g_test_add_func("/room/heads", test_heads);
   return g_test_run();
 }
