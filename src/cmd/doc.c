@@ -29,7 +29,7 @@ static const char summary[] =
     "  leave DOC                Forget the document here and in the clone\n"
     "  log DOC                  List the entries of its history\n"
     "  verify DOC               Check the history, the server and the other members' clones against each "
-    "other\n"
+    "other,\n                           and what the clone keeps\n"
     "  recover DOC              After a fault of the server's: go on with the history that it has now";
 
 static const char notes[] =

@@ -23,6 +23,9 @@ int doc_dial(GError **error);
 /* A DocAsker, which tells on a terminal that it waits. */
 gboolean doc_ask(DocRoomQuestion *question, DocEach each, gpointer data, GError **error);
 
+/* What it tells from now on, where others than the clone are waited for. */
+void doc_ask_now(const char *words);
+
 /* The same of a question that is answered by a row, which is remembered. */
 gboolean doc_ask_row(DocCopies *copies, DocRoomQuestion *question, GError **error);
 

@@ -22,6 +22,17 @@ typedef struct {
   gboolean is_over;
 } Waiting;
 
+static char now[128]; /* empty: nothing but that it waits */
+static GMutex now_mutex;
+
+void
+doc_ask_now(const char *words)
+{
+  g_mutex_lock(&now_mutex);
+  g_strlcpy(now, words, sizeof now);
+  g_mutex_unlock(&now_mutex);
+}
+
 static gpointer
 tell(gpointer data)
 {
@@ -34,7 +45,10 @@ tell(gpointer data)
     if (g_cond_wait_until(&waiting->over, &waiting->mutex, next) || waiting->is_over)
       continue;
     shown = TRUE;
-    fprintf(stderr, "\rwaiting for the clone, %u s \033[K", (guint)((next - begun) / G_USEC_PER_SEC));
+    g_mutex_lock(&now_mutex);
+    g_autofree char *words = g_strdup(now[0] ? now : "waiting for the clone");
+    g_mutex_unlock(&now_mutex);
+    fprintf(stderr, "\r%s, %u s \033[K", words, (guint)((next - begun) / G_USEC_PER_SEC));
   }
   g_mutex_unlock(&waiting->mutex);
   if (shown)

@@ -217,6 +217,12 @@ static gboolean
 take_verdict(const DocRoomAnswer *answer, gpointer data, GError **error)
 {
   Verdict *verdict = data;
+  if (answer->what_case == DOC_ROOM_TELL(CHECKED)) {
+    g_autofree char *words =
+        g_strdup_printf("entry %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " is read again",
+                        answer->checked->number, answer->checked->of);
+    doc_ask_now(words);
+  }
   if (answer->what_case == DOC_ROOM_TELL(PERSON))
     doc_people_add(verdict->people, answer->person);
   if (answer->what_case == DOC_ROOM_TELL(PROOF))
@@ -249,8 +255,15 @@ print_verdict(const Verdict *verdict, const char *title, const char *written, gb
     printf("%s: entries %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
            " checked; the server says %" G_GUINT64_FORMAT ".\n",
            title, finding->first, finding->number, finding->server);
+    if (finding->damaged > 0)
+      printf("Entry %" G_GUINT64_FORMAT " is damaged where the clone keeps it: %s.\n", finding->damaged,
+             finding->damage);
+    else if (finding->damage[0])
+      printf("What the clone keeps is damaged: %s.\n", finding->damage);
+    if (finding->unread > 0)
+      printf("Edits that nobody with this document's key can open: %u.\n", finding->unread);
     if (!finding->fault[0])
-      printf("No fault was found.%s%s\n", finding->words[0] ? " " : "", finding->words);
+      printf("No fault of the server's was found.%s%s\n", finding->words[0] ? " " : "", finding->words);
     else
       printf("The server is at fault since %s: %s. %s\n", time, finding->fault, finding->words);
     if (written)
@@ -270,6 +283,9 @@ print_verdict(const Verdict *verdict, const char *title, const char *written, gb
   json_append_string(text, time);
   g_string_append(text, ", \"words\": ");
   json_append_string(text, finding->words);
+  g_string_append_printf(text, ", \"unread\": %u, \"damaged\": %" G_GUINT64_FORMAT ", \"damage\": ",
+                         finding->unread, finding->damaged);
+  json_append_string(text, finding->damage);
   g_string_append(text, ", \"members\":\n");
   fputs(text->str, stdout);
   table_print(verdict->people, TRUE, stdout);
@@ -296,7 +312,12 @@ doc_verify(char **words, const DocOptions *options, GError **error)
     return FALSE;
   print_verdict(&verdict, known->title, write ? options->evidence : NULL, options->json);
   if (!verdict.finding->fault[0])
-    return TRUE;
+    return !verdict.finding->damage[0] ||
+           doppel_error_set(
+               error, DOPPEL_ERROR_MISMATCH,
+               "what the clone keeps of \"%s\" is damaged, which is not the server's doing: put an "
+               "older copy of the clone's disk in its place, or \"leave\" and be invited anew",
+               known->title);
   return doppel_error_set(
       error, DOPPEL_ERROR_MISMATCH,
       "the server of \"%s\" is at fault (%s): nothing more is taken from it; \"doppel doc recover\" "

@@ -202,6 +202,10 @@ room_tell_finding(RoomTalk *talk, const RoomDocument *document)
   finding.words = words;
   finding.proof = document->proof != NULL;
   finding.time = document->fault_at;
+  const char *damage = talk->check ? room_check_damage(talk->check, &finding.damaged) : NULL;
+  g_autofree char *damage_line = line(damage);
+  finding.damage = damage_line;
+  finding.unread = talk->check ? room_check_unread(talk->check) : 0;
   answer.finding = &finding;
   room_tell(talk, &answer, DOC_ROOM_TELL(FINDING));
   gsize length = 0;

@@ -157,7 +157,10 @@ is_answer(gconstpointer unpacked)
     return is_entry(answer->entry);
   case DOC_ROOM_TELL(FINDING):
     return is_line(answer->finding->fault, 0, DOC_ROOM_WORDS_MAX) &&
-           is_line(answer->finding->words, 0, DOC_ROOM_WORDS_MAX);
+           is_line(answer->finding->words, 0, DOC_ROOM_WORDS_MAX) &&
+           is_line(answer->finding->damage, 0, DOC_ROOM_WORDS_MAX);
+  case DOC_ROOM_TELL(CHECKED):
+    return answer->checked->number <= answer->checked->of;
   case DOC_ROOM_TELL(PROOF):
     return answer->proof.len > 0 && answer->proof.len <= DOC_ROOM_PROOF_PIECE;
   case DOC_ROOM_TELL(PAIR):

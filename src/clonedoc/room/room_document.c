@@ -269,6 +269,18 @@ room_document_took(RoomDocument *document, guint64 number, GBytes *entry, const 
     room_document_quiet(document);
 }
 
+DocDocument *
+room_document_begin(const RoomDocument *document, GError **error)
+{
+  gsize length = 0;
+  const void *bytes = document->invitation ? g_bytes_get_data(document->invitation, &length) : NULL;
+  g_autoptr(DocDocument) doc = doc_document_join(&document->name, document->room->key, bytes, length, error);
+  if (!doc || !document->start_entry)
+    return g_steal_pointer(&doc);
+  bytes = g_bytes_get_data(document->start_entry, &length);
+  return doc_document_start(doc, &document->start, bytes, length, error) ? g_steal_pointer(&doc) : NULL;
+}
+
 /* Another replica takes the place of the one that was: copies follow the text. */
 void
 room_document_replace(RoomDocument *document, DocDocument *doc)

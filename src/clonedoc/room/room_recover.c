@@ -79,23 +79,11 @@ give_up(RoomDocument *document, const GError *why)
   document->version++;
 }
 
-static gboolean
-begin(RoomDocument *document, GError **error)
-{
-  gsize length = 0;
-  const void *invitation = document->invitation ? g_bytes_get_data(document->invitation, &length) : NULL;
-  document->onto = doc_document_join(&document->name, document->room->key, invitation, length, error);
-  if (!document->onto || !document->start_entry)
-    return document->onto != NULL;
-  const void *start = g_bytes_get_data(document->start_entry, &length);
-  return doc_document_start(document->onto, &document->start, start, length, error);
-}
-
 void
 room_recover_drive(RoomDocument *document)
 {
   g_autoptr(GError) error = NULL;
-  if (!document->onto && !begin(document, &error)) {
+  if (!document->onto && !(document->onto = room_document_begin(document, &error))) {
     give_up(document, error);
     return;
   }

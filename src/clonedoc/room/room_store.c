@@ -284,33 +284,67 @@ load_head(DocHead *head, sqlite3_stmt *statement, int column, const IdentityPubl
   return !packed || doc_head_decode(head, bytes, length, server, NULL);
 }
 
-static gboolean
-load_doc(RoomDocument *document, DocFault fault, GError **error)
+DocDocument *
+room_kept_state(const RoomDocument *document, GError **error)
 {
   DocRoom *room = document->room;
   g_autoptr(DatabaseUse) state = database_statements_use(
       room->statements, error, "SELECT state FROM state WHERE name = ?", "b", NAME(document));
-  g_autoptr(DatabaseUse) own = database_statements_use(
-      room->statements, error, "SELECT own, head, ahead, changed FROM own WHERE name = ?", "b",
-      NAME(document));
-  if (!state || !own || database_step(state, error) < 0 || database_step(own, error) < 0)
-    return FALSE;
-  g_autoptr(GBytes) bytes = column_bytes(state, 0), own_bytes = column_bytes(own, 0);
+  if (!state || database_step(state, error) < 0)
+    return NULL;
+  g_autoptr(GBytes) bytes = column_bytes(state, 0);
   gsize length;
   const void *data = data_of(bytes, &length);
-  document->doc = doc_document_load(room->key, data, length, NULL);
-  if (!document->doc)
-    return damaged(room, error);
+  DocDocument *doc = doc_document_load(room->key, data, length, NULL);
+  if (!doc)
+    damaged(room, error);
+  return doc;
+}
+
+static DatabaseUse *
+use_own(const RoomDocument *document, GError **error)
+{
+  g_autoptr(DatabaseUse) own = database_statements_use(
+      document->room->statements, error, "SELECT own, head, ahead, changed FROM own WHERE name = ?", "b",
+      NAME(document));
+  return own && database_step(own, error) >= 0 ? g_steal_pointer(&own) : NULL;
+}
+
+static gboolean
+load_heads(const RoomDocument *document, sqlite3_stmt *own, DocHead *head, DocHead *ahead, GError **error)
+{
+  return (load_head(head, own, 1, &document->server->key) &&
+          load_head(ahead, own, 2, &document->server->key)) ||
+         damaged(document->room, error);
+}
+
+gboolean
+room_kept_heads(const RoomDocument *document, DocHead *head, DocHead *ahead, GError **error)
+{
+  g_autoptr(DatabaseUse) own = use_own(document, error);
+  return own && load_heads(document, own, head, ahead, error);
+}
+
+static gboolean
+load_doc(RoomDocument *document, DocFault fault, GError **error)
+{
+  DocRoom *room = document->room;
+  document->doc = room_kept_state(document, error);
+  g_autoptr(DatabaseUse) own = document->doc ? use_own(document, error) : NULL;
+  if (!own)
+    return FALSE;
   document->state_at = doc_document_number(document->doc);
   DocFault known = room_fault(document);
   if (!room_entries_each(document, 1, G_MAXINT64, take_again, document, error))
     return FALSE;
-  data = data_of(own_bytes, &length);
+  g_autoptr(GBytes) own_bytes = column_bytes(own, 0);
+  gsize length;
+  const void *data = data_of(own_bytes, &length);
   if (!own_bytes || room_fault(document) != known ||
-      !doc_document_load_own(document->doc, data, length, NULL) ||
-      !load_head(&document->head, own, 1, &document->server->key) ||
-      !load_head(&document->ahead, own, 2, &document->server->key))
+      !doc_document_load_own(document->doc, data, length, NULL))
     return damaged(room, error);
+  if (!load_heads(document, own, &document->head, &document->ahead, error))
+    return FALSE;
   document->changed = sqlite3_column_int64(own, 3);
   document->stuck = document->bytes > room->options.document_bytes;
   if (fault != DOC_FAULT_NONE && known == DOC_FAULT_NONE)

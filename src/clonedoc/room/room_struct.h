@@ -96,6 +96,8 @@ typedef struct {
   guint64 version; /* grows with what a row says */
 } RoomDocument;
 
+typedef struct RoomCheck RoomCheck;
+
 typedef struct {
   DocRoom *room;
   Fd fd;
@@ -109,6 +111,9 @@ typedef struct {
   RoomCopy *copy;                      /* borrowed */
   guint64 told_version;
   gint64 verify_at; /* CLOCK_MONOTONIC ns, since when; 0: it is not being verified */
+  RoomCheck *check; /* NULL: there is nothing to be read again */
+  gboolean checked; /* that is over */
+  gint64 told_at;   /* CLOCK_MONOTONIC ns: how far it is */
   gint64 deadline;
 } RoomTalk;
 
@@ -131,6 +136,11 @@ gboolean room_store_keep(DocRoom *room, GError **error);
 /* Kept entries, from number `from` to `to` (of GBytes); what has not been kept yet among them. NULL: they are
  * not all there. */
 GPtrArray *room_entries(const RoomDocument *document, guint64 from, guint64 to, GError **error);
+/* What a member began with: nothing, the entry that invited, or a checkpoint. NULL with an error. */
+DocDocument *room_document_begin(const RoomDocument *document, GError **error);
+/* As kept: the state, NULL with FAILED where it is none; and the heads, numbers 0 where there are none. */
+DocDocument *room_kept_state(const RoomDocument *document, GError **error);
+gboolean room_kept_heads(const RoomDocument *document, DocHead *head, DocHead *ahead, GError **error);
 typedef gboolean RoomEntryEach(guint64 number, GBytes *entry, DocVerdict verdict, gint64 time, gpointer data);
 gboolean room_entries_each(const RoomDocument *document, guint64 from, guint64 to, RoomEntryEach *each,
                            gpointer data, GError **error);
@@ -174,6 +184,16 @@ void room_reached(RoomDocument *document);
 /* TRUE: they have not recovered from what this member has, and are to be told. */
 gboolean room_peer_head(RoomDocument *document, const IdentityPublic *user, const Doppel__Room__Head *told);
 
+/* room_check.c: what is kept of a document is read again, a little in each step. Whatever is wrong with it is
+ * the disk's doing: it was checked when it was taken. */
+RoomCheck *room_check_new(RoomDocument *document);
+void room_check_free(RoomCheck *check);
+gboolean room_check_step(RoomCheck *check); /* TRUE: it is over */
+/* How far it has come; and what is wrong, NULL: nothing, with the entry where that is seen, 0: none. */
+void room_check_progress(const RoomCheck *check, guint64 *number, guint64 *of);
+const char *room_check_damage(const RoomCheck *check, guint64 *entry);
+guint room_check_unread(const RoomCheck *check);
+
 /* room_recover.c */
 gboolean room_recover_begin(RoomDocument *document, char **addresses, gsize count, const IdentityPublic *key,
                             GError **error);
@@ -193,7 +213,7 @@ void room_tell_row(RoomTalk *talk, const RoomDocument *document);
 void room_tell_people(RoomTalk *talk, const RoomDocument *document);
 gboolean room_tell_log(RoomTalk *talk, const RoomDocument *document, const Doppel__Room__Range *range,
                        GError **error);
-void room_tell_finding(RoomTalk *talk, const RoomDocument *document);
+void room_tell_finding(RoomTalk *talk, const RoomDocument *document); /* and what its check has found */
 
 /* room_change.c: what a question changes. */
 RoomDocument *room_create(DocRoom *room, const Doppel__Room__Create *create, GError **error);

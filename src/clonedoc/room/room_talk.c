@@ -13,12 +13,14 @@
 #define OUT_MAX      (4u << 20)   /* bytes that wait to be read by the other end: no more is taken from it */
 #define QUESTION_MS  30000        /* until there is a question, and until an answer is read */
 #define STRANGER_MAX (64u << 10)  /* bytes that who is no member of anything may ask with, in vain */
-#define VERIFY_MS    10000        /* for who is asked */
+#define PROGRESS_MS  500
+#define VERIFY_MS    10000 /* for who is asked */
 
 void
 room_talk_free(RoomTalk *talk)
 {
   io_close(&talk->fd);
+  g_clear_pointer(&talk->check, room_check_free);
   g_free(talk->name);
   g_byte_array_unref(talk->in);
   g_byte_array_unref(talk->held);
@@ -48,6 +50,13 @@ doc_room_converse(DocRoom *room, int fd, DocRoomService service, const IdentityP
   talk->dead = room->talks->len > ROOM_TALKS_MAX;
 }
 
+static void
+end_verify(RoomTalk *talk)
+{
+  talk->verify_at = 0;
+  g_clear_pointer(&talk->check, room_check_free);
+}
+
 void
 room_talks_forget(DocRoom *room, const RoomDocument *document, const RoomCopy *copy)
 {
@@ -57,7 +66,7 @@ room_talks_forget(DocRoom *room, const RoomDocument *document, const RoomCopy *c
       continue;
     talk->document = NULL;
     talk->copy = NULL;
-    talk->verify_at = 0;
+    end_verify(talk);
     talk->ending = TRUE;
   }
 }
@@ -192,6 +201,9 @@ begin_verify(RoomTalk *talk, RoomDocument *document)
   talk->document = document;
   talk->verify_at = clock_now_ns();
   talk->deadline = talk->verify_at + MS(VERIFY_MS);
+  if (document->doc && document->stage != ROOM_STAGE(RECOVERING))
+    talk->check = room_check_new(document);
+  talk->told_at = talk->verify_at;
   room_peers_soon(document);
   if (room_follows(document) && document->ask == 0 && document->server->client)
     document->ask = doc_client_head(document->server->client, &document->name);
@@ -309,7 +321,7 @@ take_frames(RoomTalk *talk)
       tell_failed(talk, error);
       talk->document = NULL;
       talk->copy = NULL;
-      talk->verify_at = 0;
+      end_verify(talk);
     }
   }
 }
@@ -394,16 +406,36 @@ drive_copy(RoomTalk *talk)
 }
 
 static void
+tell_progress(RoomTalk *talk)
+{
+  gint64 now = clock_now_ns();
+  if (now < talk->told_at + MS(PROGRESS_MS) || talk->out->len + talk->held->len > 0)
+    return;
+  Doppel__Room__Checked checked = DOPPEL__ROOM__CHECKED__INIT;
+  DocRoomAnswer progress = DOPPEL__ROOM__ANSWER__INIT;
+  room_check_progress(talk->check, &checked.number, &checked.of);
+  progress.checked = &checked;
+  room_tell(talk, &progress, DOC_ROOM_TELL(CHECKED));
+  talk->told_at = now;
+}
+
+static void
 drive_verify(RoomTalk *talk)
 {
   const RoomDocument *document = talk->document;
   gboolean asked = room_peers_asked(document, talk->verify_at) && document->ask == 0;
-  if (!asked && clock_now_ns() < talk->deadline)
+  if (talk->check && !talk->checked) {
+    talk->checked = room_check_step(talk->check);
+    talk->room->more = TRUE;
+    tell_progress(talk);
+  }
+  if ((!asked && clock_now_ns() < talk->deadline) || (talk->check && !talk->checked))
     return;
   room_tell_people(talk, document);
   room_tell_finding(talk, document);
-  talk->verify_at = 0;
+  end_verify(talk);
   talk->document = NULL;
+  talk->deadline = clock_now_ns() + MS(QUESTION_MS);
   tell_end(talk);
 }
 

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "clonedoc/evidence.h"
+#include "clonedoc/room/room_struct.h"
 #include "identity/statement.h"
 #include "room_world.h"
 #include "wire/doc.pb-c.h"
@@ -191,6 +192,37 @@ test_reader(void)
   g_assert_cmpstr(text, ==, "for all");
 }
 
+static void
+sql(Keeper *keeper, const char *format, ...)
+{
+  va_list words;
+  char *problem = NULL;
+  va_start(words, format);
+  g_autofree char *text = g_strdup_vprintf(format, words);
+  va_end(words);
+  sqlite3_exec(keeper->room->db, text, NULL, NULL, &problem);
+  g_assert_cmpstr(problem, ==, NULL);
+}
+
+/* The entry that is found damaged; -1: nothing is damaged. */
+static gint64
+find_damage(Keeper *keeper, const DocName *name)
+{
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  question.verify = wire_borrow(name->bytes, sizeof name->bytes);
+  g_autoptr(GPtrArray) answers = keeper_ask(keeper, &question, DOC_ROOM_ASK(VERIFY));
+  for (guint i = 0; i < answers->len; i++) {
+    const DocRoomAnswer *answer = answers->pdata[i];
+    if (answer->what_case != DOC_ROOM_TELL(FINDING))
+      continue;
+    g_assert_cmpstr(answer->finding->fault, ==, "");
+    g_assert_cmpuint(answer->finding->unread, ==, 0);
+    g_test_message("%" G_GUINT64_FORMAT ": %s", answer->finding->damaged, answer->finding->damage);
+    return answer->finding->damage[0] ? (gint64)answer->finding->damaged : -1;
+  }
+  g_assert_not_reached();
+}
+
 /* Who is invited from now on sees the text, and not what made it. */
 static void
 test_from_now(void)
@@ -222,6 +254,9 @@ test_from_now(void)
   const DocRoomAnswer *entry = answers->pdata[0];
   g_assert_cmpint(entry->what_case, ==, DOC_ROOM_TELL(ENTRY));
   g_assert_cmpuint(entry->entry->number, >, 2);
+  g_assert_cmpint(find_damage(late, &name), ==, -1);
+  sql(late, "UPDATE entry SET verdict = 2 WHERE number = (SELECT max(number) FROM entry)");
+  g_assert_cmpint(find_damage(late, &name), >, 2);
 }
 
 /* ---- servers that lie ---- */
@@ -458,6 +493,64 @@ test_rollback(void)
   g_assert_cmpstr(text, ==, "meanwhile early middle late ");
 }
 
+/* ---- a disk that fails ---- */
+
+/* Each byte of what is kept counts, and the entry is named. None of it is the server's fault. */
+static void
+test_damaged(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *one = room_world_keeper(world, 0);
+  DocName name;
+  make_document(world, &name, WRITER, FALSE);
+  Device *first = device_new(one, &name, 1), *second = device_new(room_world_keeper(world, 1), &name, 1);
+  for (guint i = 0; i < 3; i++) {
+    device_type(first, 0, "x");
+    g_free(room_world_settle(world, &name, 2 * i + 1));
+    device_type(second, 0, "y");
+    g_free(room_world_settle(world, &name, 2 * i + 2));
+  }
+  g_autoptr(DocRoomAnswer) row = keeper_row(one, &name);
+  gint64 last = (gint64)row->row->number;
+  g_assert_cmpint(find_damage(one, &name), ==, -1);
+  sql(one, "CREATE TEMP TABLE kept AS SELECT * FROM entry; CREATE TEMP TABLE owned AS SELECT * FROM own;"
+           "CREATE TEMP TABLE stated AS SELECT * FROM state");
+  for (gint64 number = 1; number <= last; number += 2)
+    for (guint i = 1; i < 1000; i += 37) {
+      /* Another byte in the place of this one, if there is one. */
+      sql(one,
+          "UPDATE entry SET entry = CAST(substr(entry, 1, %u) || CASE WHEN substr(entry, %u, 1) = x'55' THEN "
+          "x'54' "
+          "ELSE x'55' END || substr(entry, %u) AS BLOB) WHERE number = %" G_GINT64_FORMAT
+          " AND length(entry) >= %u",
+          i - 1, i, i + 1, number, i);
+      gboolean changed = sqlite3_changes(one->room->db) > 0;
+      g_assert_cmpint(find_damage(one, &name), ==, changed ? number : -1);
+      sql(one, "INSERT OR REPLACE INTO entry SELECT * FROM kept");
+    }
+  const struct {
+    const char *sql;
+    gint64 number;
+  } other[] = {{"DELETE FROM entry WHERE number = 4", 4},
+               {"DELETE FROM entry WHERE number = (SELECT max(number) FROM entry)", last},
+               {"DELETE FROM entry", 1},
+               {"UPDATE entry SET verdict = 2 WHERE number = 5", 5},
+               {"UPDATE entry SET entry = x'' WHERE number = 3", 3},
+               {"UPDATE entry SET entry = (SELECT entry FROM kept WHERE number = 4) WHERE number = 6", 6},
+               {"UPDATE own SET head = CAST(substr(head, 1, length(head) - 1) AS BLOB)", 0},
+               {"UPDATE state SET state = CAST(substr(state, 1, length(state) - 1) AS BLOB)", 0}};
+  for (guint i = 0; i < G_N_ELEMENTS(other); i++) {
+    sql(one, "%s", other[i].sql);
+    g_assert_cmpint(find_damage(one, &name), ==, other[i].number);
+    sql(one,
+        "INSERT OR REPLACE INTO entry SELECT * FROM kept; INSERT OR REPLACE INTO own SELECT * FROM owned;"
+        "INSERT OR REPLACE INTO state SELECT * FROM stated");
+  }
+  g_assert_cmpint(find_damage(one, &name), ==, -1);
+  /* What a member keeps who began later is checked, too. */
+  g_assert_cmpint(find_damage(room_world_keeper(world, 1), &name), ==, -1);
+}
+
 /* ---- others ---- */
 
 /* Invitations fill nobody's clone. */
@@ -598,6 +691,7 @@ main(int argc, char **argv)
   g_test_add_func("/room/fork-apart", test_fork_apart);
   g_test_add_func("/room/left-out", test_left_out);
   g_test_add_func("/room/rollback", test_rollback);
+  g_test_add_func("/room/damaged", test_damaged);
   g_test_add_func("/room/invitations", test_invitations);
   g_test_add_func("/room/strangers", test_strangers);
   g_test_add_func("/room/heads", test_heads);
