@@ -151,12 +151,14 @@ _doppel()
                 -r | --role) COMPREPLY=($(compgen -W 'reader writer owner' -- "$current")); return ;;
                 --take) COMPREPLY=($(compgen -W 'file document' -- "$current")); return ;;
                 --evidence) COMPREPLY=($(compgen -f -- "$current")); return ;;
-                -s | --server | -n | --count) return ;;
+                -s | --server | --server-key | -n | --count) return ;;
             esac
             if [[ $current == -* ]]; then
-                COMPREPLY=($(compgen -W '--offline -s --server -r --role --from-now --take -n --count --evidence --unsent --json --help' -- "$current"))
+                COMPREPLY=($(compgen -W '--offline -s --server --server-key -r --role --from-now --take -n --count --evidence --unsent --json --help' -- "$current"))
             elif ((COMP_CWORD == 2)); then
-                COMPREPLY=($(compgen -W 'list create open cat import export edit attach watch invite accept members remove leave log verify recover' -- "$current"))
+                COMPREPLY=($(compgen -W 'list create open cat import export edit attach watch invite accept members remove leave log verify check recover' -- "$current"))
+            elif ((COMP_CWORD == 3)) && [[ ${COMP_WORDS[2]} == check ]]; then
+                COMPREPLY=($(compgen -f -- "$current"))
             elif ((COMP_CWORD == 3)) && [[ ${COMP_WORDS[2]} != create ]]; then
                 COMPREPLY=($(compgen -W "$(_doppel_documents)" -- "$current"))
             elif ((COMP_CWORD == 4)); then

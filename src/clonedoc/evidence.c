@@ -78,6 +78,7 @@ check(const Wire *wire, const IdentityPublic *server, DocEvidence *evidence, GEr
   if (!doc_head_decode(&head, wire->head.data, wire->head.len, server, error))
     return FALSE;
   evidence->document = head.document;
+  evidence->length = head.number;
   return wire->shorter.len > 0 ? check_heads(wire, &head, server, evidence, error)
                                : check_history(wire, &head, evidence, error);
 }

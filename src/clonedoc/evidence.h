@@ -17,7 +17,8 @@
 typedef struct {
   DocName document;
   DocFault fault;
-  guint64 number; /* of the entry where it is seen */
+  guint64 number; /* of the entry where it is seen; of two heads: how long the shorter history is */
+  guint64 length; /* of the history, or the longer one, that the server has signed */
 } DocEvidence;
 
 /* `a` and `b` are signed by the server and for the same document, `a` the shorter one; `chain` is that of the

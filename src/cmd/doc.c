@@ -30,6 +30,7 @@ static const char summary[] =
     "  log DOC                  List the entries of its history\n"
     "  verify DOC               Check the history, the server and the other members' clones against each "
     "other,\n                           and what the clone keeps\n"
+    "  check FILE               Say what evidence of \"verify\" shows, knowing nothing but the server's key\n"
     "  recover DOC              After a fault of the server's: go on with the history that it has now";
 
 static const char notes[] =
@@ -40,7 +41,7 @@ static const char notes[] =
     "  doppel doc invite plan.md carol --role=reader --from-now\n"
     "  doppel doc edit plan.md\n"
     "  doppel doc attach plan.md ~/notes/plan.md\n"
-    "  doppel doc verify plan.md --evidence=proof";
+    "  doppel doc verify plan.md --evidence=proof        anybody$ doppel doc check proof --server-key=KEY";
 
 enum {
   JSON = 1 << 0,
@@ -52,6 +53,7 @@ enum {
   EVIDENCE = 1 << 6,
   TAKE = 1 << 7,
   COUNT = 1 << 8,
+  SERVER_KEY = 1 << 16,
 };
 
 static const struct {
@@ -76,6 +78,7 @@ static const struct {
     {"leave", " DOC", 1, 1, UNSENT, doc_leave},
     {"log", " DOC", 1, 1, JSON | COUNT, doc_log},
     {"verify", " DOC", 1, 1, JSON | EVIDENCE, doc_verify},
+    {"check", " FILE --server-key=KEY", 1, 1, JSON | SERVER_KEY, doc_check},
     {"recover", " DOC", 1, 1, SERVER, doc_recover},
 };
 
@@ -84,6 +87,7 @@ options_clear(DocOptions *options)
 {
   g_free(options->role);
   g_free(options->server);
+  g_free(options->server_key);
   g_free(options->evidence);
   g_free(options->take);
 }
@@ -102,6 +106,7 @@ check_options(const DocOptions *options, const char *command, guint allowed, GEr
                {options->unsent, UNSENT, "--unsent"},
                {options->role != NULL, ROLE, "--role"},
                {options->server != NULL, SERVER, "--server"},
+               {options->server_key != NULL, SERVER_KEY, "--server-key"},
                {options->evidence != NULL, EVIDENCE, "--evidence"},
                {options->take != NULL, TAKE, "--take"},
                {options->count != 0, COUNT, "--count"}};
@@ -143,6 +148,8 @@ cmd_doc(int argc, char **argv)
        "create: through this ordering server, as \"clonedocd key\" says it (several addresses by commas); by "
        "default that of the newest document. recover: on another one",
        "ADDRESS=KEY"},
+      {"server-key", 0, 0, G_OPTION_ARG_STRING, &options.server_key,
+       "check: the key of the server that is said to be at fault", "KEY"},
       {"role", 'r', 0, G_OPTION_ARG_STRING, &options.role, "invite: reader, writer (the usual) or owner",
        "ROLE"},
       {"from-now", 0, 0, G_OPTION_ARG_NONE, &options.from_now,
@@ -158,7 +165,7 @@ cmd_doc(int argc, char **argv)
       {"unsent", 0, 0, G_OPTION_ARG_NONE, &options.unsent,
        "leave: even if something typed here is not with the server yet", NULL},
       {"json", 0, 0, G_OPTION_ARG_NONE, &options.json,
-       "list, open, members, log, verify: print JSON; watch: an object a line", NULL},
+       "list, open, members, log, verify, check: print JSON; watch: an object a line", NULL},
       {NULL},
   };
   GOptionContext *context = g_option_context_new("[COMMAND [WORD...]]");

@@ -7,14 +7,15 @@
 
 typedef struct {
   gboolean json, offline, from_now, unsent;
-  char *role, *server, *evidence, *take;
+  char *role, *server, *server_key, *evidence, *take;
   int count;
 } DocOptions;
 
 /* Does what the words after it say. */
 typedef gboolean DocCommand(char **words, const DocOptions *options, GError **error);
 DocCommand doc_list, doc_create, doc_open, doc_cat, doc_import, doc_export, doc_edit, doc_attach, doc_watch;
-DocCommand doc_invite, doc_accept, doc_remove, doc_members, doc_leave, doc_log, doc_verify, doc_recover;
+DocCommand doc_invite, doc_accept, doc_remove, doc_members, doc_leave, doc_log, doc_verify, doc_check,
+    doc_recover;
 
 /* ---- asking the clone (doc_ask.c) ---- */
 

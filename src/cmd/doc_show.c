@@ -246,8 +246,12 @@ write_proof(const char *path, const GByteArray *proof, GError **error)
 }
 
 static void
-print_verdict(const Verdict *verdict, const char *title, const char *written, gboolean json)
+print_verdict(const Verdict *verdict, const DocKnown *known, const char *written, gboolean json)
 {
+  const char *title = known->title;
+  g_autoptr(DocRow) row = doc_known_row(known);
+  g_autofree char *key = row ? network_key(&row->server) : g_strdup("");
+  const char *server_key = g_str_has_prefix(key, "key:") ? key + strlen("key:") : key;
   const Doppel__Room__Finding *finding = verdict->finding;
   g_autofree char *time = network_time(finding->time);
   if (!json) {
@@ -267,7 +271,8 @@ print_verdict(const Verdict *verdict, const char *title, const char *written, gb
     else
       printf("The server is at fault since %s: %s. %s\n", time, finding->fault, finding->words);
     if (written)
-      printf("The evidence is in %s: whoever has the server's key can check it.\n", written);
+      printf("The evidence is in %s: \"doppel doc check %s --server-key=%s\" tells anybody what it shows.\n",
+             written, written, server_key);
     else if (finding->proof)
       puts("There is evidence of it: --evidence=FILE writes it.");
     return;
@@ -310,7 +315,7 @@ doc_verify(char **words, const DocOptions *options, GError **error)
   gboolean write = options->evidence && verdict.proof->len > 0;
   if (write && !write_proof(options->evidence, verdict.proof, error))
     return FALSE;
-  print_verdict(&verdict, known->title, write ? options->evidence : NULL, options->json);
+  print_verdict(&verdict, known, write ? options->evidence : NULL, options->json);
   if (!verdict.finding->fault[0])
     return !verdict.finding->damage[0] ||
            doppel_error_set(
