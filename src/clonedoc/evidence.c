@@ -1,5 +1,7 @@
 #include "clonedoc/evidence.h"
 
+#include <string.h>
+
 #include "base/error.h"
 #include "wire/doc_evidence.pb-c.h"
 #include "wire/message.h"
@@ -69,6 +71,107 @@ check_history(const Wire *wire, const DocHead *head, DocEvidence *evidence, GErr
   return refuse(error, "nothing is wrong with the history");
 }
 
+/* What is known where an entry of the part begins. */
+typedef struct {
+  DocChain chain;
+  guint64 weight; /* of all edits of the part before it, void ones too: at least what the rules count */
+} Place;
+
+typedef struct {
+  const DocName *document;
+  guint64 first; /* the number of its first entry */
+  GArray *places;
+  GHashTable *sequences; /* author → the last one in the part */
+} Part;
+
+static const Place *
+last_place(const Part *part)
+{
+  return &g_array_index(part->places, Place, part->places->len - 1);
+}
+
+/* The place at the entry's base, where a correct server holds its chain against that; NULL: it does not, or
+ * that is before the part. */
+static const Place *
+base_of(const Part *part, const DocEnvelope *envelope)
+{
+  guint64 last = part->first + part->places->len - 2;
+  if (envelope->base + 1 < part->first || last - envelope->base > DOC_BEHIND_MAX)
+    return NULL;
+  const Place *base = &g_array_index(part->places, Place, envelope->base + 1 - part->first);
+  return last_place(part)->weight - base->weight <= DOC_BEHIND_BYTES ? base : NULL;
+}
+
+/* As the history's rules have it (history.c), of what can be said without knowing the members. */
+static DocFault
+look(const Part *part, const DocEnvelope *envelope)
+{
+  const guint64 *before = g_hash_table_lookup(part->sequences, &envelope->author);
+  if (!doc_envelope_is_signed(envelope, part->document))
+    return DOC_FAULT_FORGED;
+  if (envelope->base == 0 || envelope->base > part->first + part->places->len - 2)
+    return DOC_FAULT_FORK;
+  const Place *base = base_of(part, envelope);
+  if (base && !doc_chain_equal(&envelope->chain, &base->chain))
+    return DOC_FAULT_FORK;
+  if (before && envelope->sequence != *before + 1)
+    return envelope->sequence <= *before ? DOC_FAULT_DUPLICATE : DOC_FAULT_DROPPED;
+  return DOC_FAULT_NONE;
+}
+
+static void
+pass(Part *part, const DocEnvelope *envelope)
+{
+  Place place = *last_place(part);
+  doc_envelope_chain(envelope, &place.chain);
+  if (envelope->kind == DOC_EDIT)
+    place.weight += g_bytes_get_size(envelope->sealed);
+  g_array_append_val(part->places, place);
+  g_hash_table_replace(part->sequences, g_memdup2(&envelope->author, sizeof envelope->author),
+                       g_memdup2(&envelope->sequence, sizeof envelope->sequence));
+}
+
+static guint
+key_hash(gconstpointer key)
+{
+  guint hash;
+  memcpy(&hash, ((const IdentityPublic *)key)->bytes, sizeof hash);
+  return hash;
+}
+
+static gboolean
+key_equal(gconstpointer a, gconstpointer b)
+{
+  return identity_public_equal(a, b);
+}
+
+/* The chain before the part is what it is said to be: from no other do the entries lead to the one that was
+ * signed. */
+static gboolean
+check_part(const Wire *wire, const DocHead *head, DocEvidence *evidence, GError **error)
+{
+  Place begin = {0};
+  if (!wire_take(&wire->chain, &begin.chain, sizeof begin.chain) || wire->n_entries == 0 ||
+      wire->n_entries >= head->number)
+    return refuse(error, "it is damaged");
+  DocChain chain = begin.chain;
+  if (!fold(wire, &chain) || !doc_chain_equal(&chain, &head->chain))
+    return refuse(error, "the entries are not those that were signed");
+  g_autoptr(GArray) places = g_array_new(FALSE, FALSE, sizeof(Place));
+  g_autoptr(GHashTable) sequences = g_hash_table_new_full(key_hash, key_equal, g_free, g_free);
+  Part part = {&head->document, head->number - wire->n_entries + 1, places, sequences};
+  g_array_append_val(places, begin);
+  for (gsize i = 0; i < wire->n_entries; i++) {
+    g_autoptr(DocEnvelope) envelope = doc_envelope_decode(wire->entries[i].data, wire->entries[i].len, NULL);
+    evidence->number = part.first + i;
+    evidence->fault = look(&part, envelope);
+    if (evidence->fault != DOC_FAULT_NONE)
+      return TRUE;
+    pass(&part, envelope);
+  }
+  return refuse(error, "nothing is wrong with this part of the history");
+}
+
 static gboolean
 check(const Wire *wire, const IdentityPublic *server, DocEvidence *evidence, GError **error)
 {
@@ -80,6 +183,7 @@ check(const Wire *wire, const IdentityPublic *server, DocEvidence *evidence, GEr
   evidence->document = head.document;
   evidence->length = head.number;
   return wire->shorter.len > 0 ? check_heads(wire, &head, server, evidence, error)
+         : wire->chain.len > 0 ? check_part(wire, &head, evidence, error)
                                : check_history(wire, &head, evidence, error);
 }
 
@@ -140,5 +244,15 @@ doc_evidence_of_history(const DocHead *head, const GPtrArray *entries, const Ide
 {
   Wire wire = DOPPEL__WIRE__DOC_EVIDENCE__INIT;
   wire.head = wire_borrow_bytes(head->packed);
+  return pack(&wire, entries, server, error);
+}
+
+GBytes *
+doc_evidence_of_part(const DocHead *head, const DocChain *chain, const GPtrArray *entries,
+                     const IdentityPublic *server, GError **error)
+{
+  Wire wire = DOPPEL__WIRE__DOC_EVIDENCE__INIT;
+  wire.head = wire_borrow_bytes(head->packed);
+  wire.chain = wire_borrow(chain->bytes, sizeof chain->bytes);
   return pack(&wire, entries, server, error);
 }

@@ -21,22 +21,44 @@ room_faulty(RoomDocument *document, const GError *why, GBytes *proof)
   room_peers_soon(document);
 }
 
-/* A document that began at a checkpoint has not its first entries to show. */
+/* The kept entries from number `from` on, the wrong one and those behind it, as far as the server has signed.
+ */
+static GPtrArray *
+entries_from(RoomDocument *document, guint64 from, const DocAnswer *answer, guint index)
+{
+  GPtrArray *entries = room_entries(document, from, doc_document_number(document->doc), NULL);
+  for (guint i = index; entries && i < answer->entries->len; i++)
+    g_ptr_array_add(entries, g_bytes_ref(answer->entries->pdata[i]));
+  return entries;
+}
+
+/* The shortest that shows it: the entry alone, with as many before it as may count, with all whose chain is
+ * known; or the whole history, which who began at a checkpoint has not. */
+static GBytes *
+prove_entry(RoomDocument *document, const DocAnswer *answer, guint index, const DocHead *head)
+{
+  const DocHistory *history = doc_document_history(document->doc);
+  const IdentityPublic *server = &document->server->key;
+  guint64 last = doc_history_number(history), first = MAX(doc_history_first(history) + 1, 2);
+  const guint64 from[] = {last + 1, last - MIN(last, DOC_BEHIND_MAX), first};
+  GBytes *proof = NULL;
+  for (guint i = 0; !proof && i < G_N_ELEMENTS(from) && first <= last + 1; i++) {
+    guint64 number = MAX(from[i], first);
+    g_autoptr(GPtrArray) entries = entries_from(document, number, answer, index);
+    if (entries)
+      proof = doc_evidence_of_part(head, doc_history_chain(history, number - 1), entries, server, NULL);
+  }
+  g_autoptr(GPtrArray) all = proof ? NULL : entries_from(document, 1, answer, index);
+  return all ? doc_evidence_of_history(head, all, server, NULL) : proof;
+}
+
 void
 room_faulty_entry(RoomDocument *document, const GError *why, const DocAnswer *answer, guint index,
                   const DocHead *head)
 {
-  GBytes *proof = NULL;
-  guint64 number = answer->number + index;
-  g_autoptr(GPtrArray) entries = NULL;
-  if (head->packed && head->number == answer->number + answer->entries->len - 1 &&
-      number == doc_document_number(document->doc) + 1)
-    entries = room_entries(document, 1, number - 1, NULL);
-  for (guint i = index; entries && i < answer->entries->len; i++)
-    g_ptr_array_add(entries, g_bytes_ref(answer->entries->pdata[i]));
-  if (entries)
-    proof = doc_evidence_of_history(head, entries, &document->server->key, NULL);
-  room_faulty(document, why, proof);
+  gboolean is_signed = head->packed && head->number == answer->number + answer->entries->len - 1 &&
+                       answer->number + index == doc_document_number(document->doc) + 1;
+  room_faulty(document, why, is_signed ? prove_entry(document, answer, index, head) : NULL);
 }
 
 /* Two signed heads, of which `b` is the longer: its entries are those that are kept here. */

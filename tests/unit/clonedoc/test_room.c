@@ -370,6 +370,7 @@ typedef struct {
   IdentityPublic to;
   DocChain chain;
   guint64 number;
+  const Keeper *knows; /* what came before, to who does not begin at the first entry */
 } Liar;
 
 static GBytes *
@@ -398,6 +399,11 @@ leave_out(const IdentityPublic *peer, const DocName *document, DocAnswer *answer
   Liar *liar = data;
   if (!identity_public_equal(peer, &liar->to) || answer->entries->len == 0)
     return;
+  if (liar->number == 0 && answer->number > 1) {
+    const RoomDocument *document_there = room_find(liar->knows->room, document->bytes);
+    liar->number = answer->number - 1;
+    liar->chain = *doc_history_chain(doc_document_history(document_there->doc), liar->number);
+  }
   g_autoptr(GPtrArray) out = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
   guint64 first = liar->number + 1;
   for (guint i = 0; i < answer->entries->len; i++) {
@@ -419,20 +425,27 @@ leave_out(const IdentityPublic *peer, const DocName *document, DocAnswer *answer
 }
 
 static void
+lie_to(RoomWorld *world, Liar *liar)
+{
+  ServerWorld *server = room_world_server(world, 0);
+  liar->server = server;
+  server_world_stop(server);
+  server->options.hand_out = leave_out;
+  server->options.data = liar;
+  server->options.complain = NULL;
+  server_world_start(server);
+}
+
+static void
 test_left_out(void)
 {
   g_autoptr(RoomWorld) world = room_world_new(2);
-  ServerWorld *server = room_world_server(world, 0);
   Keeper *one = room_world_keeper(world, 0), *two = room_world_keeper(world, 1);
-  Liar liar = {.server = server, .lie_at = 3};
+  Liar liar = {.lie_at = 3};
   g_autofree char *fault = NULL;
   DocName name;
   liar.to = *identity_key_public(two->key);
-  server_world_stop(server);
-  server->options.hand_out = leave_out;
-  server->options.data = &liar;
-  server->options.complain = NULL;
-  server_world_start(server);
+  lie_to(world, &liar);
   make_document(world, &name, WRITER, FALSE);
   Device *first = device_new(one, &name, 1);
   Device *second = device_new(two, &name, 1);
@@ -452,8 +465,39 @@ test_left_out(void)
   DocEvidence evidence;
   gsize length;
   const void *bytes = g_bytes_get_data(proof, &length);
-  g_assert_true(doc_evidence_check(bytes, length, identity_key_public(server->key), &evidence, NULL));
+  g_assert_true(doc_evidence_check(bytes, length, identity_key_public(liar.server->key), &evidence, NULL));
   /* The other one is told. */
+  await_state(one, &name, DOPPEL__ROOM__STATE__STOPPED);
+}
+
+/* Who began at a checkpoint has not the first entries, and shows what follows: the others are told. */
+static void
+test_left_out_later(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *one = room_world_keeper(world, 0), *two = room_world_keeper(world, 1);
+  Liar liar = {.knows = one, .to = *identity_key_public(two->key)};
+  g_autofree char *fault = NULL;
+  DocName name;
+  make_document(world, &name, WRITER, TRUE);
+  Device *first = device_new(one, &name, 1), *second = device_new(two, &name, 1);
+  device_type(first, 0, "before");
+  g_free(room_world_settle(world, &name, 6));
+  g_autoptr(DocRoomAnswer) row = keeper_row(two, &name);
+  liar.lie_at = row->row->number + 1;
+  lie_to(world, &liar);
+  device_type(first, 0, "left out");
+  while (!doc_pair_is_settled(first->pair))
+    room_world_step(world);
+  for (guint i = 0; i < 50; i++)
+    room_world_step(world);
+  device_type(first, 0, "after");
+  await_state(two, &name, DOPPEL__ROOM__STATE__STOPPED);
+  g_autoptr(GBytes) proof = get_proof(two, &name, &fault);
+  g_assert_cmpstr(fault, ==, doc_fault_name(DOC_FAULT_FORK));
+  g_assert_cmpuint(g_bytes_get_size(proof), >, 0);
+  check_proof(proof, &name, liar.server, DOC_FAULT_FORK);
+  g_assert_cmpuint(ot_text_length(second->text), ==, 6);
   await_state(one, &name, DOPPEL__ROOM__STATE__STOPPED);
 }
 
@@ -690,6 +734,7 @@ main(int argc, char **argv)
   g_test_add_func("/room/fork", test_fork);
   g_test_add_func("/room/fork-apart", test_fork_apart);
   g_test_add_func("/room/left-out", test_left_out);
+  g_test_add_func("/room/left-out-later", test_left_out_later);
   g_test_add_func("/room/rollback", test_rollback);
   g_test_add_func("/room/damaged", test_damaged);
   g_test_add_func("/room/invitations", test_invitations);
