@@ -13,6 +13,7 @@
 #include "c2c/service_node.h"
 #include "c2c/services.h"
 #include "clonedoc/room/room.h"
+#include "clonedoc/room/room_place.h"
 
 #define WORKERS_MOST   16
 #define PATIENCE_S     30
@@ -90,7 +91,7 @@ static void
 let_in(Task *task)
 {
   for (guint i = 0; i < ACCEPTS; i++) {
-    g_auto(Fd) fd = doc_place_accept(task->listener);
+    g_auto(Fd) fd = doc_room_accept(task->listener);
     if (fd < 0)
       return;
     service_message_patience(fd, INTRODUCTION_S);
@@ -129,7 +130,8 @@ static gboolean
 run(Task *task, GError **error)
 {
   DocRoomOptions options = DOC_ROOM_OPTIONS_DEFAULT;
-  g_autofree char *path = doc_place_file(task->place), *folder = g_path_get_dirname(path);
+  g_autofree char *folder = doc_place_folder(task->place),
+                  *path = g_build_filename(folder, "documents.db", NULL);
   /* Documents have their members' names, so a clone without one has none. */
   while (!service_node->own(task->place, &options.user, NULL))
     sleep(UNNAMED_S);
@@ -137,7 +139,7 @@ run(Task *task, GError **error)
   options.path = path;
   options.key = task->place->key;
   task->room = doc_room_open(&options, error);
-  task->listener = task->room ? doc_place_listen(task->place, error) : -1;
+  task->listener = task->room ? doc_room_listen(folder, error) : -1;
   return task->listener >= 0 && serve(task, error);
 }
 
