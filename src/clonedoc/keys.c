@@ -81,24 +81,31 @@ doc_keyring_make(DocKeyring *ring, guint epoch)
 
 /* ---- for a member ---- */
 
+GBytes *
+doc_box_seal(const IdentityPublic *to, const void *data, gsize length, GError **error)
+{
+  G_STATIC_ASSERT(DOC_BOX_MORE == crypto_box_SEALBYTES);
+  guint8 box[crypto_box_PUBLICKEYBYTES];
+  if (crypto_sign_ed25519_pk_to_curve25519(box, to->bytes) != 0) {
+    doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the key of a member of the document is none");
+    return NULL;
+  }
+  guint8 *sealed = g_malloc(length + crypto_box_SEALBYTES);
+  crypto_box_seal(sealed, data, length, box);
+  return g_bytes_new_take(sealed, length + crypto_box_SEALBYTES);
+}
+
 DocSealedKeys *
 doc_keyring_seal(const DocKeyring *ring, guint first, guint last, const IdentityPublic *member,
                  GError **error)
 {
-  guint8 box[crypto_box_PUBLICKEYBYTES];
   gsize length = (gsize)(last - first + 1) * KEY_LENGTH;
-  if (crypto_sign_ed25519_pk_to_curve25519(box, member->bytes) != 0) {
-    doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the key of a member of the document is none");
-    return NULL;
-  }
-  guint8 *plain = g_malloc(length), *sealed = g_malloc(length + crypto_box_SEALBYTES);
+  g_autofree guint8 *plain = g_malloc(length);
   for (guint epoch = first; epoch <= last; epoch++)
     memcpy(plain + (gsize)(epoch - first) * KEY_LENGTH, find(ring, epoch)->bytes, KEY_LENGTH);
-  crypto_box_seal(sealed, plain, length, box);
+  g_autoptr(GBytes) sealed = doc_box_seal(member, plain, length, error);
   sodium_memzero(plain, length);
-  g_free(plain);
-  g_autoptr(GBytes) bytes = g_bytes_new_take(sealed, length + crypto_box_SEALBYTES);
-  return doc_sealed_keys_new(member, first, bytes);
+  return sealed ? doc_sealed_keys_new(member, first, sealed) : NULL;
 }
 
 static gboolean
@@ -113,6 +120,17 @@ open_box(const guint8 *sealed, gsize length, const IdentityKey *own, guint8 *pla
   sodium_memzero(pair, sizeof pair);
   sodium_memzero(secret, sizeof secret);
   return good;
+}
+
+GBytes *
+doc_box_open(const IdentityKey *own, const void *sealed, gsize length, GError **error)
+{
+  gsize plain_length = length - MIN(length, DOC_BOX_MORE);
+  g_autofree guint8 *plain = g_malloc(MAX(plain_length, 1));
+  if (length >= DOC_BOX_MORE && open_box(sealed, length, own, plain))
+    return g_bytes_new_take(g_steal_pointer(&plain), plain_length);
+  doppel_error_set(error, DOPPEL_ERROR_DENIED, "it is sealed to somebody else, or damaged");
+  return NULL;
 }
 
 gboolean

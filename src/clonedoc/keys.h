@@ -27,6 +27,12 @@ DocSealedKeys *doc_keyring_seal(const DocKeyring *ring, guint first, guint last,
 gboolean doc_keyring_open(DocKeyring *ring, const DocSealedKeys *sealed, guint last, const IdentityKey *own,
                           GError **error);
 
+/* What only the holder of that key can open. NULL with HOSTILE for a key that is none. */
+#define DOC_BOX_MORE 48 /* bytes that it is longer */
+GBytes *doc_box_seal(const IdentityPublic *to, const void *data, gsize length, GError **error);
+/* NULL with DENIED where it does not open. */
+GBytes *doc_box_open(const IdentityKey *own, const void *sealed, gsize length, GError **error);
+
 /* Seals a body for the envelope, whose author, sequence, base, epoch and kind are set. The ring has its
  * epoch. */
 GBytes *doc_body_seal(const DocKeyring *ring, const DocName *document, const DocEnvelope *envelope,

@@ -20,6 +20,7 @@
 #define STATEMENT_GROUP       "doppel group message 1"
 #define STATEMENT_DOC_ENTRY   "doppel document entry 1"
 #define STATEMENT_DOC_HEAD    "doppel document head 1"
+#define STATEMENT_DOC_HANDED  "doppel document invitation 1"
 
 #define STATEMENT_HASH_LENGTH 32
 

@@ -35,6 +35,12 @@ doc_room_free(DocRoom *room)
   g_free(room);
 }
 
+guint
+doc_room_talks(const DocRoom *room)
+{
+  return room->talks->len;
+}
+
 static void
 shorten(int *timeout_ms, gint64 due)
 {
@@ -55,10 +61,12 @@ doc_room_prepare(DocRoom *room, GArray *fds, int *timeout_ms)
   for (guint i = 0; i < room->talks->len; i++) {
     const RoomTalk *talk = room->talks->pdata[i];
     struct pollfd fd = {
-        .fd = talk->fd,
+        .fd = talk->ended && talk->out->len == 0 ? -1 : talk->fd, /* its end is known */
         .events = (short)((talk->out->len > 0 ? POLLOUT : 0) | (talk->ending || talk->ended ? 0 : POLLIN))};
     g_array_append_val(fds, fd);
     shorten(timeout_ms, talk->deadline);
+    if (talk->patience > 0)
+      shorten(timeout_ms, talk->patience);
   }
   for (guint i = 0; i < room->documents->len; i++) {
     const RoomDocument *document = room->documents->pdata[i];

@@ -63,6 +63,9 @@ typedef enum {
 void doc_room_converse(DocRoom *room, int fd, DocRoomService service, const IdentityPublic *user,
                        const char *name);
 
+/* How many there are. */
+guint doc_room_talks(const DocRoom *room);
+
 /* ---- what others have to be told ---- */
 
 /* One message to another user's clone, answered by one: the caller's to carry, over a stream to that service.

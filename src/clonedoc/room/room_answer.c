@@ -102,6 +102,19 @@ tell_person(RoomTalk *talk, const RoomDocument *document, const RoomPerson *pers
   room_tell(talk, &answer, DOC_ROOM_TELL(PERSON));
 }
 
+void
+room_tell_self(RoomTalk *talk)
+{
+  Doppel__Room__Person told = DOPPEL__ROOM__PERSON__INIT;
+  DocRoomAnswer answer = DOPPEL__ROOM__ANSWER__INIT;
+  const DocRoom *room = talk->room;
+  told.user = wire_borrow(room->options.user.bytes, IDENTITY_PUBLIC_LENGTH);
+  told.key = wire_borrow(identity_key_public(room->key)->bytes, IDENTITY_PUBLIC_LENGTH);
+  told.own = TRUE;
+  answer.person = &told;
+  room_tell(talk, &answer, DOC_ROOM_TELL(PERSON));
+}
+
 /* Who was removed is told, too, without a role; and who is about to be invited. */
 void
 room_tell_people(RoomTalk *talk, const RoomDocument *document)

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "clonedoc/evidence.h"
 #include "clonedoc/history.h"
+#include "clonedoc/room/handed.h"
 #include "wire/message.h"
 
 #define PREFIX 4 /* bytes before a frame */
@@ -96,6 +97,11 @@ is_question(gconstpointer unpacked)
                (question->recover->n_addresses > 0 ? IDENTITY_PUBLIC_LENGTH : 0u);
   case DOC_ROOM_ASK(OPEN):
     return is_name(&question->open->document) && question->open->copy.len == DOC_ROOM_COPY_LENGTH;
+  case DOC_ROOM_ASK(SELF):
+  case DOC_ROOM_ASK(STAY):
+    return TRUE;
+  case DOC_ROOM_ASK(BRING):
+    return question->bring.len > 0 && question->bring.len <= DOC_HANDED_MAX;
   case DOC_ROOM_ASK(PAIR):
     return question->pair.len > 0 && question->pair.len <= DOC_PAIR_MESSAGE_MAX;
   default:
@@ -146,7 +152,10 @@ is_answer(gconstpointer unpacked)
   const DocRoomAnswer *answer = unpacked;
   switch (answer->what_case) {
   case DOC_ROOM_TELL(END):
+  case DOC_ROOM_TELL(READY):
     return TRUE;
+  case DOC_ROOM_TELL(INVITATION):
+    return answer->invitation.len > 0 && answer->invitation.len <= DOC_HANDED_MAX;
   case DOC_ROOM_TELL(FAILED):
     return is_failed(answer->failed);
   case DOC_ROOM_TELL(ROW):

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "clonedoc/room/handed.h"
 #include "clonedoc/room/room_struct.h"
 
 static guint
@@ -74,6 +75,31 @@ is_meant(const RoomPerson *person, const Doppel__Room__Change *change, const Ide
   return person->name[0] && strcmp(person->name, change->user) == 0;
 }
 
+/* NULL: it is not said, or (FALSE) said wrongly. */
+static gboolean
+origin_of(const Doppel__Room__Change *change, IdentityPublic *buffer, const IdentityPublic **origin,
+          GError **error)
+{
+  *origin = change->origin.len > 0 ? (const IdentityPublic *)change->origin.data : NULL;
+  if (*origin || !g_str_has_prefix(change->user, "key:"))
+    return TRUE;
+  *origin = buffer;
+  return identity_public_from_text(change->user + strlen("key:"), buffer, error);
+}
+
+RoomPerson *
+room_meant(RoomDocument *document, const Doppel__Room__Change *change)
+{
+  IdentityPublic by_text;
+  const IdentityPublic *origin;
+  if (change->key.len > 0)
+    return room_person(document, (const IdentityPublic *)change->key.data);
+  for (guint i = 0; origin_of(change, &by_text, &origin, NULL) && i < document->people->len; i++)
+    if (is_meant(document->people->pdata[i], change, origin))
+      return document->people->pdata[i];
+  return NULL;
+}
+
 /* Gives that role to each key of the user that is a member's. How many there are. */
 static guint
 change_known(RoomDocument *document, const Doppel__Room__Change *change, const IdentityPublic *origin,
@@ -136,23 +162,20 @@ gboolean
 room_change(RoomDocument *document, const Doppel__Room__Change *change, GError **error)
 {
   IdentityPublic by_text;
-  const IdentityPublic *origin = change->origin.len > 0 ? (const IdentityPublic *)change->origin.data : NULL;
+  const IdentityPublic *origin;
   const IdentityPublic *key = change->key.len > 0 ? (const IdentityPublic *)change->key.data : NULL;
   gboolean failed = FALSE;
-  if (!may_change(document, error))
+  if (!may_change(document, error) || !origin_of(change, &by_text, &origin, error))
     return FALSE;
-  if (!origin && g_str_has_prefix(change->user, "key:")) {
-    if (!identity_public_from_text(change->user + strlen("key:"), &by_text, error))
-      return FALSE;
-    origin = &by_text;
-  }
   guint found = change_known(document, change, origin, key, &failed, error);
   gboolean new_key = key && origin && doc_history_role(doc_document_history(document->doc), key) == DOC_NONE;
   if (!failed && change->role != DOPPEL__ROOM__ROLE__NO_MEMBER && new_key) {
     DocMember member = {*origin, *key, (DocRole)change->role};
     failed = !invite(document, change, &member, error);
   } else if (!failed && found == 0) {
-    return doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "%s is no member of this document", change->user);
+    return doppel_error_set(
+        error, DOPPEL_ERROR_NOT_FOUND, "%s is no member of this document%s", change->user,
+        change->role != DOPPEL__ROOM__ROLE__NO_MEMBER ? ": invite what \"doppel doc key\" prints there" : "");
   }
   document->own_dirty = TRUE;
   document->version++;
@@ -214,4 +237,19 @@ room_take_invitation(DocRoom *room, const IdentityPublic *user, const char *name
   document->facts_dirty = TRUE;
   g_ptr_array_add(room->documents, document);
   return TRUE;
+}
+
+RoomDocument *
+room_bring(DocRoom *room, const ProtobufCBinaryData *sealed, GError **error)
+{
+  IdentityPublic from;
+  g_autoptr(DocRoomInvitation) invitation =
+      doc_handed_open(sealed->data, sealed->len, room->key, &from, error);
+  if (!invitation)
+    return NULL;
+  g_autofree char *key = identity_public_to_text(&from);
+  g_autofree char *name = g_strconcat("key:", key, NULL);
+  return room_take_invitation(room, &from, name, invitation, error)
+             ? room_find(room, invitation->document.data)
+             : NULL;
 }

@@ -81,14 +81,20 @@ head_due(const RoomDocument *document, const RoomPerson *person)
   return person->told_at == 0 ? 0 : person->told_at + MS(pause);
 }
 
-static gboolean
-invite_ready(const RoomDocument *document, const RoomPerson *person)
+gboolean
+room_invitation_ready(const RoomDocument *document, const RoomPerson *person)
 {
   DocCheckpoint checkpoint;
-  return !document->left && person->invite == ROOM_INVITE_DUE && is_other(document, person) &&
+  return !document->left && person->entry > 0 && is_other(document, person) &&
          room_fault(document) == DOC_FAULT_NONE &&
          (!person->from_now ||
           (doc_document_last_checkpoint(document->doc, &checkpoint) && checkpoint.number > person->entry));
+}
+
+static gboolean
+invite_ready(const RoomDocument *document, const RoomPerson *person)
+{
+  return person->invite == ROOM_INVITE_DUE && room_invitation_ready(document, person);
 }
 
 static gboolean
@@ -168,28 +174,41 @@ errand_new(const RoomPerson *person, gboolean invites)
   return errand;
 }
 
+/* Of what the document has, and of what `entry` and `checkpoint` get. FALSE: the entry is not there. */
+gboolean
+room_invitation_fill(const RoomDocument *document, const RoomPerson *person, DocRoomInvitation *invitation,
+                     GBytes **entry, DocCheckpoint *checkpoint)
+{
+  g_autoptr(GPtrArray) entries = room_entries(document, person->entry, person->entry, NULL);
+  if (!entries)
+    return FALSE;
+  *entry = g_bytes_ref(entries->pdata[0]);
+  *invitation = (DocRoomInvitation)DOPPEL__ROOM__INVITATION__INIT;
+  invitation->document = wire_borrow(document->name.bytes, sizeof document->name);
+  invitation->title = document->title;
+  invitation->addresses = document->server->addresses;
+  invitation->n_addresses = g_strv_length(document->server->addresses);
+  invitation->server = wire_borrow(document->server->key.bytes, sizeof document->server->key);
+  invitation->number = person->entry;
+  invitation->entry = wire_borrow_bytes(*entry);
+  gboolean any = doc_document_last_checkpoint(document->doc, checkpoint);
+  if (any && (person->from_now || checkpoint->number > LONG_HISTORY)) {
+    invitation->start = checkpoint->number;
+    invitation->digest = wire_borrow(checkpoint->digest.bytes, sizeof checkpoint->digest);
+  }
+  return TRUE;
+}
+
 static DocErrand *
 make_invitation(RoomDocument *document, RoomPerson *person)
 {
-  g_autoptr(GPtrArray) entries = room_entries(document, person->entry, person->entry, NULL);
-  DocRoomInvitation invitation = DOPPEL__ROOM__INVITATION__INIT;
+  DocRoomInvitation invitation;
   DocCheckpoint checkpoint;
-  if (!entries) {
+  g_autoptr(GBytes) entry = NULL;
+  if (!room_invitation_fill(document, person, &invitation, &entry, &checkpoint)) {
     person->invite = ROOM_INVITE_NONE;
     person->dirty = TRUE;
     return NULL;
-  }
-  invitation.document = wire_borrow(document->name.bytes, sizeof document->name);
-  invitation.title = document->title;
-  invitation.addresses = document->server->addresses;
-  invitation.n_addresses = g_strv_length(document->server->addresses);
-  invitation.server = wire_borrow(document->server->key.bytes, sizeof document->server->key);
-  invitation.number = person->entry;
-  invitation.entry = wire_borrow_bytes(entries->pdata[0]);
-  gboolean any = doc_document_last_checkpoint(document->doc, &checkpoint);
-  if (any && (person->from_now || checkpoint.number > LONG_HISTORY)) {
-    invitation.start = checkpoint.number;
-    invitation.digest = wire_borrow(checkpoint.digest.bytes, sizeof checkpoint.digest);
   }
   RoomErrand *errand = errand_new(person, TRUE);
   About about = {.name = document->name};

@@ -98,6 +98,8 @@ typedef struct {
 
 typedef struct RoomCheck RoomCheck;
 
+typedef enum { ROOM_STAY_NONE, ROOM_STAY_MEETS, ROOM_STAY_STAYS, ROOM_STAY_LEAVES } RoomStay;
+
 typedef struct {
   DocRoom *room;
   Fd fd;
@@ -107,13 +109,17 @@ typedef struct {
   char *name;
   GByteArray *in, *held, *out;
   gboolean asked, ending, dead, ended; /* ended: the other end says nothing more */
-  RoomDocument *document;              /* open, or being verified; borrowed */
+  RoomDocument *document;              /* open, being verified, or invited to; borrowed */
   RoomCopy *copy;                      /* borrowed */
   guint64 told_version;
   gint64 verify_at; /* CLOCK_MONOTONIC ns, since when; 0: it is not being verified */
   RoomCheck *check; /* NULL: there is nothing to be read again */
   gboolean checked; /* that is over */
   gint64 told_at;   /* CLOCK_MONOTONIC ns: how far it is */
+  RoomStay stay;
+  gboolean hands;         /* the invitation of `invited` is waited for */
+  IdentityPublic invited; /* their key */
+  gint64 patience;        /* MEETS, LEAVES, `hands`: until when; else 0 */
   gint64 deadline;
 } RoomTalk;
 
@@ -208,20 +214,34 @@ gboolean room_talks_work(DocRoom *room);
 void room_talks_drive(DocRoom *room);
 void room_talks_release(DocRoom *room);
 void room_talks_forget(DocRoom *room, const RoomDocument *document, const RoomCopy *copy);
+void room_tell_end(RoomTalk *talk);
+void room_tell_failed(RoomTalk *talk, const GError *error);
 void room_tell(RoomTalk *talk, DocRoomAnswer *answer, Doppel__Room__Answer__WhatCase what);
 void room_tell_row(RoomTalk *talk, const RoomDocument *document);
 void room_tell_people(RoomTalk *talk, const RoomDocument *document);
+void room_tell_self(RoomTalk *talk);
 gboolean room_tell_log(RoomTalk *talk, const RoomDocument *document, const Doppel__Room__Range *range,
                        GError **error);
 void room_tell_finding(RoomTalk *talk, const RoomDocument *document); /* and what its check has found */
+
+/* room_wait.c: what is answered when it has come to be */
+void room_stay(RoomTalk *talk);
+gboolean room_hand(RoomTalk *talk, RoomDocument *document, const Doppel__Room__Change *change,
+                   GError **error);
+void room_wait_drive(RoomTalk *talk);
 
 /* room_change.c: what a question changes. */
 RoomDocument *room_create(DocRoom *room, const Doppel__Room__Create *create, GError **error);
 gboolean room_accept(RoomDocument *document, GError **error);
 gboolean room_change(RoomDocument *document, const Doppel__Room__Change *change, GError **error);
 gboolean room_leave(RoomDocument *document, gboolean unsent, GError **error);
+RoomDocument *room_bring(DocRoom *room, const ProtobufCBinaryData *sealed, GError **error);
+RoomPerson *room_meant(RoomDocument *document, const Doppel__Room__Change *change);
 
 /* room_peer.c */
+gboolean room_invitation_fill(const RoomDocument *document, const RoomPerson *person,
+                              DocRoomInvitation *invitation, GBytes **entry, DocCheckpoint *checkpoint);
+gboolean room_invitation_ready(const RoomDocument *document, const RoomPerson *person);
 typedef struct RoomErrand RoomErrand;
 void room_errand_free(RoomErrand *errand);
 gboolean room_take_invitation(DocRoom *room, const IdentityPublic *user, const char *name,

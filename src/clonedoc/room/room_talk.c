@@ -67,6 +67,7 @@ room_talks_forget(DocRoom *room, const RoomDocument *document, const RoomCopy *c
     talk->document = NULL;
     talk->copy = NULL;
     end_verify(talk);
+    talk->hands = FALSE;
     talk->ending = TRUE;
   }
 }
@@ -80,8 +81,8 @@ room_tell(RoomTalk *talk, DocRoomAnswer *answer, Doppel__Room__Answer__WhatCase 
   doc_room_frame_put(talk->held, &answer->base);
 }
 
-static void
-tell_end(RoomTalk *talk)
+void
+room_tell_end(RoomTalk *talk)
 {
   DocRoomAnswer answer = DOPPEL__ROOM__ANSWER__INIT;
   answer.end = TRUE;
@@ -89,8 +90,8 @@ tell_end(RoomTalk *talk)
   talk->ending = TRUE;
 }
 
-static void
-tell_failed(RoomTalk *talk, const GError *error)
+void
+room_tell_failed(RoomTalk *talk, const GError *error)
 {
   g_autofree char *words = NULL;
   Doppel__Room__Failed failed;
@@ -235,6 +236,12 @@ answer(RoomTalk *talk, RoomDocument *document, const DocRoomQuestion *question, 
   case DOC_ROOM_ASK(MEMBERS):
     room_tell_people(talk, document);
     return TRUE;
+  case DOC_ROOM_ASK(SELF):
+    room_tell_self(talk);
+    return TRUE;
+  case DOC_ROOM_ASK(BRING):
+    document = room_bring(talk->room, &question->bring, error);
+    break;
   case DOC_ROOM_ASK(LOG):
     return room_tell_log(talk, document, question->log, error);
   case DOC_ROOM_ASK(LEAVE):
@@ -265,9 +272,15 @@ take_question(RoomTalk *talk, const DocRoomQuestion *question, GError **error)
     begin_verify(talk, document);
     return TRUE;
   }
+  if (question->what_case == DOC_ROOM_ASK(STAY)) {
+    room_stay(talk);
+    return TRUE;
+  }
+  if (question->what_case == DOC_ROOM_ASK(CHANGE) && question->change->by_hand)
+    return room_hand(talk, document, question->change, error);
   if (!answer(talk, document, question, error))
     return FALSE;
-  tell_end(talk);
+  room_tell_end(talk);
   return TRUE;
 }
 
@@ -318,7 +331,7 @@ take_frames(RoomTalk *talk)
         step > 0 && (talk->service == DOC_ROOM_DEVICE ? take_device_frame(talk, data, length, &error)
                                                       : take_peer_frame(talk, data, length, &error));
     if (!good) {
-      tell_failed(talk, error);
+      room_tell_failed(talk, error);
       talk->document = NULL;
       talk->copy = NULL;
       end_verify(talk);
@@ -436,7 +449,7 @@ drive_verify(RoomTalk *talk)
   end_verify(talk);
   talk->document = NULL;
   talk->deadline = clock_now_ns() + MS(QUESTION_MS);
-  tell_end(talk);
+  room_tell_end(talk);
 }
 
 void
@@ -448,6 +461,8 @@ room_talks_drive(DocRoom *room)
       drive_copy(talk);
     else if (talk->verify_at > 0 && !talk->dead)
       drive_verify(talk);
+    else if ((talk->stay || talk->hands) && !talk->dead && !talk->ending)
+      room_wait_drive(talk);
   }
 }
 
@@ -460,12 +475,13 @@ room_talks_release(DocRoom *room)
     g_byte_array_set_size(talk->held, 0);
     if (talk->out->len > 0 && !talk->dead)
       write_some(talk);
-    /* An open copy may be silent for as long as it likes, and has to read what it is told. */
-    if (talk->copy && talk->out->len == 0)
+    /* Who has a copy open, or stays, may be silent for as long as they like, and have to read what they are
+     * told. */
+    if ((talk->copy || talk->stay) && talk->out->len == 0)
       talk->deadline = G_MAXINT64;
     else if (talk->deadline == G_MAXINT64)
       talk->deadline = clock_now_ns() + MS(QUESTION_MS);
-    gboolean over = talk->ending || (talk->ended && talk->verify_at == 0);
+    gboolean over = talk->ending || (talk->ended && talk->verify_at == 0 && !talk->stay);
     if (talk->dead || (over && (talk->out->len == 0 || talk->copy)) ||
         (talk->verify_at == 0 && clock_now_ns() > talk->deadline))
       g_ptr_array_remove_index(room->talks, i - 1);
