@@ -44,7 +44,9 @@ _doppel_inbox()
 
 _doppel_documents()
 {
-    doppel doc list --offline 2>/dev/null | awk 'NR > 1 { print $1 }'
+    local direct=
+    [[ " ${COMP_WORDS[*]} " != *" --direct "* ]] || direct=--direct
+    doppel doc list --offline $direct 2>/dev/null | awk 'NR > 1 { print $1 }'
 }
 
 _doppel_shares()
@@ -150,17 +152,18 @@ _doppel()
             case $previous in
                 -r | --role) COMPREPLY=($(compgen -W 'reader writer owner' -- "$current")); return ;;
                 --take) COMPREPLY=($(compgen -W 'file document' -- "$current")); return ;;
-                --evidence) COMPREPLY=($(compgen -f -- "$current")); return ;;
+                --evidence | --invitation) COMPREPLY=($(compgen -f -- "$current")); return ;;
                 -s | --server | --server-key | -n | --count) return ;;
             esac
             if [[ $current == -* ]]; then
-                COMPREPLY=($(compgen -W '--offline -s --server --server-key -r --role --from-now --take -n --count --evidence --unsent --json --help' -- "$current"))
+                COMPREPLY=($(compgen -W '--offline --direct --invitation -s --server --server-key -r --role --from-now --take -n --count --evidence --unsent --json --help' -- "$current"))
             elif ((COMP_CWORD == 2)); then
-                COMPREPLY=($(compgen -W 'list create open cat import export edit attach watch invite accept members remove leave log verify check recover' -- "$current"))
+                COMPREPLY=($(compgen -W 'list create open cat import export edit attach watch invite accept key members remove leave log verify check recover' -- "$current"))
             elif ((COMP_CWORD == 3)) && [[ ${COMP_WORDS[2]} == check ]]; then
                 COMPREPLY=($(compgen -f -- "$current"))
             elif ((COMP_CWORD == 3)) && [[ ${COMP_WORDS[2]} != create ]]; then
                 COMPREPLY=($(compgen -W "$(_doppel_documents)" -- "$current"))
+                [[ ${COMP_WORDS[2]} != accept ]] || COMPREPLY+=($(compgen -f -- "$current"))
             elif ((COMP_CWORD == 4)); then
                 case ${COMP_WORDS[2]} in
                     create | import | export | attach) COMPREPLY=($(compgen -f -- "$current")) ;;

@@ -8,7 +8,7 @@ function __doppel_clones
 end
 
 function __doppel_documents
-    doppel doc list --offline 2>/dev/null | awk 'NR > 1 { print $1 }'
+    doppel doc list --offline (string match -- --direct (commandline -opc)) 2>/dev/null | awk 'NR > 1 { print $1 }'
 end
 
 function __doppel_jobs
@@ -121,9 +121,11 @@ complete -c doppel -n '__fish_seen_subcommand_from search' -s l -l limit -x -d '
 complete -c doppel -n '__fish_seen_subcommand_from search' -s w -l wait -x -d 'Seconds for those who do not answer'
 complete -c doppel -n '__fish_seen_subcommand_from get' -s o -l to -r -F -d 'As this file'
 complete -c doppel -n '__fish_seen_subcommand_from get' -s f -l force -d 'Replace what is there'
-complete -c doppel -n '__fish_seen_subcommand_from doc' -a 'list create open cat import export edit attach watch invite accept members remove leave log verify check recover'
+complete -c doppel -n '__fish_seen_subcommand_from doc' -a 'list create open cat import export edit attach watch invite accept key members remove leave log verify check recover'
 complete -c doppel -n '__fish_seen_subcommand_from doc' -a '(__doppel_documents)'
 complete -c doppel -n '__fish_seen_subcommand_from doc' -l offline -d "With this device's copy"
+complete -c doppel -n '__fish_seen_subcommand_from doc' -l direct -d 'Without a clone'
+complete -c doppel -n '__fish_seen_subcommand_from doc' -l invitation -r -d 'Write the invitation there'
 complete -c doppel -n '__fish_seen_subcommand_from doc' -s s -l server -x -d 'The ordering server, ADDRESS=KEY'
 complete -c doppel -n '__fish_seen_subcommand_from doc' -l server-key -x -d 'The server that is said to be at fault'
 complete -c doppel -n '__fish_seen_subcommand_from doc' -s r -l role -x -a 'reader writer owner' -d 'Of the member'

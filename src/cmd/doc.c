@@ -23,7 +23,8 @@ static const char summary[] =
     "  attach DOC FILE          Keep FILE and the document in step until interrupted\n"
     "  watch DOC                Print what is changed, as it is\n"
     "  invite DOC USER          Make USER a member, or give a member another --role\n"
-    "  accept DOC               Accept an invitation\n"
+    "  accept DOC|FILE          Accept an invitation, which may have come as a file\n"
+    "  key                      Print what others invite who cannot look this member up\n"
     "  members DOC              List the members\n"
     "  remove DOC USER          Remove a member, who can read nothing that comes after it\n"
     "  leave DOC                Forget the document here and in the clone\n"
@@ -41,7 +42,10 @@ static const char notes[] =
     "  doppel doc invite plan.md carol --role=reader --from-now\n"
     "  doppel doc edit plan.md\n"
     "  doppel doc attach plan.md ~/notes/plan.md\n"
-    "  doppel doc verify plan.md --evidence=proof        anybody$ doppel doc check proof --server-key=KEY";
+    "  doppel doc verify plan.md --evidence=proof        anybody$ doppel doc check proof --server-key=KEY\n"
+    "  doppel doc key --direct                           without a clone: tell an owner what this prints\n"
+    "  doppel doc invite plan.md dora=member:KEY > invitation\n"
+    "  doppel doc accept invitation --direct";
 
 enum {
   JSON = 1 << 0,
@@ -53,7 +57,8 @@ enum {
   EVIDENCE = 1 << 6,
   TAKE = 1 << 7,
   COUNT = 1 << 8,
-  SERVER_KEY = 1 << 16,
+  INVITATION = 1 << 9,
+  SERVER_KEY = 1 << 10,
 };
 
 static const struct {
@@ -71,8 +76,9 @@ static const struct {
     {"edit", " DOC", 1, 1, OFFLINE, doc_edit},
     {"attach", " DOC FILE", 2, 2, OFFLINE | TAKE, doc_attach},
     {"watch", " DOC", 1, 1, JSON | OFFLINE, doc_watch},
-    {"invite", " DOC USER", 2, 2, ROLE | FROM_NOW, doc_invite},
+    {"invite", " DOC USER", 2, 2, ROLE | FROM_NOW | INVITATION, doc_invite},
     {"accept", " DOC", 1, 1, 0, doc_accept},
+    {"key", "", 0, 0, 0, doc_key},
     {"members", " DOC", 1, 1, JSON, doc_members},
     {"remove", " DOC USER", 2, 2, 0, doc_remove},
     {"leave", " DOC", 1, 1, UNSENT, doc_leave},
@@ -80,6 +86,7 @@ static const struct {
     {"verify", " DOC", 1, 1, JSON | EVIDENCE, doc_verify},
     {"check", " FILE --server-key=KEY", 1, 1, JSON | SERVER_KEY, doc_check},
     {"recover", " DOC", 1, 1, SERVER, doc_recover},
+    {"room", "", 0, 0, 0, doc_room}, /* what --direct starts */
 };
 
 static void
@@ -90,6 +97,7 @@ options_clear(DocOptions *options)
   g_free(options->server_key);
   g_free(options->evidence);
   g_free(options->take);
+  g_free(options->invitation);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(DocOptions, options_clear)
 
@@ -109,6 +117,7 @@ check_options(const DocOptions *options, const char *command, guint allowed, GEr
                {options->server_key != NULL, SERVER_KEY, "--server-key"},
                {options->evidence != NULL, EVIDENCE, "--evidence"},
                {options->take != NULL, TAKE, "--take"},
+               {options->invitation != NULL, INVITATION, "--invitation"},
                {options->count != 0, COUNT, "--count"}};
   for (gsize i = 0; i < G_N_ELEMENTS(given); i++)
     if (given[i].given && !(given[i].option & allowed))
@@ -129,8 +138,12 @@ run(char **words, int count, const DocOptions *options, GError **error)
     if (after < commands[i].least || after > commands[i].most)
       return doppel_error_set(error, DOPPEL_ERROR_USAGE, "write \"doppel doc %s%s\"", command,
                               commands[i].words);
-    return check_options(options, command, commands[i].options, error) &&
-           commands[i].run(words + MIN(count, 1), options, error);
+    if (!check_options(options, command, commands[i].options, error) ||
+        (options->direct && commands[i].run != doc_room && !doc_direct_begin(options->offline, error)))
+      return FALSE;
+    gboolean good = commands[i].run(words + MIN(count, 1), options, error);
+    doc_direct_end();
+    return good;
   }
   return doppel_error_set(error, DOPPEL_ERROR_USAGE,
                           "there is no command \"%.60s\": \"doppel doc --help\" lists them", command);
@@ -144,6 +157,9 @@ cmd_doc(int argc, char **argv)
       {"offline", 0, 0, G_OPTION_ARG_NONE, &options.offline,
        "list, cat, import, export, edit, attach, watch: with this device's copy, without asking the clone",
        NULL},
+      {"direct", 0, 0, G_OPTION_ARG_NONE, &options.direct,
+       "Without a clone: this device itself keeps documents, others than the clone has, while a command runs",
+       NULL},
       {"server", 's', 0, G_OPTION_ARG_STRING, &options.server,
        "create: through this ordering server, as \"clonedocd key\" says it (several addresses by commas); by "
        "default that of the newest document. recover: on another one",
@@ -154,6 +170,10 @@ cmd_doc(int argc, char **argv)
        "ROLE"},
       {"from-now", 0, 0, G_OPTION_ARG_NONE, &options.from_now,
        "invite: they read the text as it is and what comes, not its history", NULL},
+      {"invitation", 0, 0, G_OPTION_ARG_FILENAME, &options.invitation,
+       "invite: write the invitation there, to be passed on and accepted by them from there (\"-\": print "
+       "it)",
+       "FILE"},
       {"take", 0, 0, G_OPTION_ARG_STRING, &options.take,
        "attach: where the file and the document differ the first time, take what \"file\" or \"document\" "
        "has",

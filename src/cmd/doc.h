@@ -6,16 +6,29 @@
 #include "clonedoc/device/session.h"
 
 typedef struct {
-  gboolean json, offline, from_now, unsent;
-  char *role, *server, *server_key, *evidence, *take;
+  gboolean json, offline, direct, from_now, unsent;
+  char *role, *server, *server_key, *evidence, *take, *invitation;
   int count;
 } DocOptions;
 
 /* Does what the words after it say. */
 typedef gboolean DocCommand(char **words, const DocOptions *options, GError **error);
 DocCommand doc_list, doc_create, doc_open, doc_cat, doc_import, doc_export, doc_edit, doc_attach, doc_watch;
-DocCommand doc_invite, doc_accept, doc_remove, doc_members, doc_leave, doc_log, doc_verify, doc_check,
-    doc_recover;
+DocCommand doc_key, doc_room, doc_invite, doc_accept, doc_remove, doc_members, doc_leave, doc_log, doc_verify,
+    doc_check, doc_recover;
+
+/* ---- without a clone (doc_direct.c) ---- */
+
+/* From now on this device's own room is asked: a process that is started where there is none, and is there
+ * for as long as somebody uses it. Waits until it has what the servers have. `offline`: it is left alone. */
+gboolean doc_direct_begin(gboolean offline, GError **error);
+gboolean doc_is_direct(void);
+/* Waits until the servers have what was done here, or says what they have not. */
+void doc_direct_end(void);
+int doc_direct_dial(GError **error);
+
+const char *doc_room_called(void); /* "the clone" */
+DocCopies *doc_copies(GError **error);
 
 /* ---- asking the clone (doc_ask.c) ---- */
 
@@ -29,6 +42,27 @@ void doc_ask_now(const char *words);
 
 /* The same of a question that is answered by a row, which is remembered. */
 gboolean doc_ask_row(DocCopies *copies, DocRoomQuestion *question, GError **error);
+
+/* ---- invitations that people pass on themselves (doc_hand.c) ---- */
+
+/* A USER as it is written: "member:KEY", "member:ORIGIN+KEY" (with NAME= before it) says who they are, and is
+ * what "doppel doc key" prints; anything else is a name. */
+typedef struct {
+  char *name;
+  gboolean keyed;
+  IdentityPublic user, key;
+} DocMemberWord;
+void doc_member_word_clear(DocMemberWord *member);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(DocMemberWord, doc_member_word_clear)
+gboolean doc_member_word(const char *word, DocMemberWord *member, GError **error);
+
+/* Asks that question about a member, and writes the invitation to the file; "-" or NULL: prints it. */
+gboolean doc_hand_out(DocCopies *copies, DocRoomQuestion *question, const char *path, GError **error);
+
+/* Whether the word is a file with an invitation, or "-". */
+gboolean doc_hand_is(const char *word);
+/* Brings it to the room, whose document it then is. */
+gboolean doc_hand_bring(DocCopies *copies, const char *path, DocName *document, GError **error);
 
 /* ---- a document (doc_at.c) ---- */
 

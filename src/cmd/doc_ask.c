@@ -10,7 +10,7 @@
 int
 doc_dial(GError **error)
 {
-  return friends_dial(NULL, "doc", error);
+  return doc_is_direct() ? doc_direct_dial(error) : friends_dial(NULL, "doc", error);
 }
 
 /* ---- a word to who waits ---- */
@@ -46,7 +46,7 @@ tell(gpointer data)
       continue;
     shown = TRUE;
     g_mutex_lock(&now_mutex);
-    g_autofree char *words = g_strdup(now[0] ? now : "waiting for the clone");
+    g_autofree char *words = now[0] ? g_strdup(now) : g_strconcat("waiting for ", doc_room_called(), NULL);
     g_mutex_unlock(&now_mutex);
     fprintf(stderr, "\r%s, %u s \033[K", words, (guint)((next - begun) / G_USEC_PER_SEC));
   }

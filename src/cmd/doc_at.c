@@ -22,7 +22,7 @@ doc_at_clear(DocAt *at)
 gboolean
 doc_at_open(DocAt *at, const char *word, gboolean offline, GError **error)
 {
-  at->copies = doc_known_open(error);
+  at->copies = doc_copies(error);
   at->known = at->copies ? doc_known_find(at->copies, word, offline ? NULL : doc_ask, error) : NULL;
   if (!at->known)
     return FALSE;
@@ -57,11 +57,10 @@ tell_lost(DocAt *at)
 {
   g_autofree char *lost = doc_session_take_lost(at->session);
   if (lost)
-    fprintf(
-        stderr,
-        "doppel doc: the clone had an older state of \"%s\" than it had shown, and this device begins anew "
-        "with it. What the document was like here is in %s.\n",
-        at->known->title, lost);
+    fprintf(stderr,
+            "doppel doc: %s had an older state of \"%s\" than it had shown, and this device begins anew "
+            "with it. What the document was like here is in %s.\n",
+            doc_room_called(), at->known->title, lost);
 }
 
 gboolean
@@ -150,18 +149,18 @@ gboolean
 doc_at_meet(DocAt *at, int patience_ms, OtOp **shown, GError **error)
 {
   gboolean current, first = !doc_copy_is_filled(at->copy);
-  if (!wait_until(at, is_current, first ? "getting it from the clone" : "asking the clone",
+  if (!wait_until(at, is_current, first ? "getting the document" : "asking for the document",
                   first ? FIRST_PATIENCE_MS : patience_ms, FALSE, shown, &current, error))
     return FALSE;
   if (first && !current) {
     const GError *why = doc_session_trouble(at->session);
     return doppel_error_set(error, why ? (DoppelErrorCode)why->code : DOPPEL_ERROR_GONE,
-                            "nothing of \"%s\" is on this device yet, and the clone cannot be asked: %s",
-                            at->known->title, trouble(at));
+                            "nothing of \"%s\" is on this device yet, and %s cannot be asked: %s",
+                            at->known->title, doc_room_called(), trouble(at));
   }
   if (!current) {
-    fprintf(stderr, "doppel doc: the clone cannot be reached (%s): this is the copy of this device.\n",
-            trouble(at));
+    fprintf(stderr, "doppel doc: %s cannot be reached (%s): this is the copy of this device.\n",
+            doc_room_called(), trouble(at));
     return TRUE;
   }
   /* An edit that left the length as it was, on its way. */
@@ -170,6 +169,10 @@ doc_at_meet(DocAt *at, int patience_ms, OtOp **shown, GError **error)
     if (!doc_at_wait(at, NULL, 0, (int)((end - now) / 1000 + 1), shown, error))
       return FALSE;
   const DocRow *row = doc_session_row(at->session);
+  if (row && doc_is_direct() && !row->up && row->state != DOPPEL__ROOM__STATE__REMOVED)
+    fprintf(stderr,
+            "doppel doc: the document's server cannot be reached (%s): this is the copy of this device.\n",
+            row->words[0] ? row->words : "it does not answer in time");
   return !row || doc_known_keep(at->copies, row, error);
 }
 
@@ -181,14 +184,13 @@ doc_at_deliver(DocAt *at, int patience_ms, OtOp **shown, GError **error)
     return FALSE;
   doc_session_hurry(at->session);
   if (!delivered &&
-      !wait_until(at, is_delivered, "bringing it to the clone", patience_ms, FALSE, shown, &delivered, error))
+      !wait_until(at, is_delivered, "bringing it there", patience_ms, FALSE, shown, &delivered, error))
     return FALSE;
   if (!delivered)
-    fprintf(
-        stderr,
-        "doppel doc: \"%s\" is kept on this device; the clone cannot be reached (%s). It goes there with the "
-        "next \"doppel doc\" that reaches it.\n",
-        at->known->title, trouble(at));
+    fprintf(stderr,
+            "doppel doc: \"%s\" is kept on this device; %s cannot be reached (%s). It goes there with the "
+            "next \"doppel doc\" that reaches it.\n",
+            at->known->title, doc_room_called(), trouble(at));
   return TRUE;
 }
 

@@ -40,9 +40,10 @@ tell_line(DocAt *at, gboolean *away)
   const GError *why = doc_session_trouble(at->session);
   gboolean is_away = why != NULL;
   if (is_away && !*away)
-    fprintf(stderr, "doppel doc: the clone cannot be reached, it is tried again: %s\n", why->message);
+    fprintf(stderr, "doppel doc: %s cannot be reached, it is tried again: %s\n", doc_room_called(),
+            why->message);
   if (!is_away && *away)
-    fprintf(stderr, "doppel doc: in step with the clone again.\n");
+    fprintf(stderr, "doppel doc: in step with %s again.\n", doc_room_called());
   *away = is_away;
 }
 
@@ -151,10 +152,10 @@ doc_watch(char **words, const DocOptions *options, GError **error)
 static char *
 base_path(DocAt *at, const char *path)
 {
-  g_autofree char *identity = identity_directory(), *name = doc_name_text(&at->known->document, 64);
+  g_autofree char *name = doc_name_text(&at->known->document, 64);
   g_autofree char *both = g_strconcat(name, " ", path, NULL);
   g_autofree char *hash = g_compute_checksum_for_string(G_CHECKSUM_SHA256, both, -1);
-  return g_strdup_printf("%s/documents/%s.attached", identity, hash);
+  return g_strdup_printf("%s/%s.attached", doc_copies_folder(at->copies), hash);
 }
 
 static gboolean

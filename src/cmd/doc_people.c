@@ -26,7 +26,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Document, document_clear)
 static gboolean
 open_document(Document *document, const char *word, GError **error)
 {
-  document->copies = doc_known_open(error);
+  document->copies = doc_copies(error);
   document->known = document->copies ? doc_known_find(document->copies, word, doc_ask, error) : NULL;
   return document->known != NULL;
 }
@@ -40,20 +40,27 @@ name_of(const Document *document)
 /* ---- changing ---- */
 
 static gboolean
-change(const char *word, const char *user, Doppel__Room__Role role, gboolean from_now, GError **error)
+change(char **words, Doppel__Room__Role role, const DocOptions *options, GError **error)
 {
+  g_auto(DocMemberWord) member = {0};
   g_auto(Document) document = {0};
   DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
   Doppel__Room__Change change = DOPPEL__ROOM__CHANGE__INIT;
-  if (!open_document(&document, word, error))
+  if (!doc_member_word(words[1], &member, error) || !open_document(&document, words[0], error))
     return FALSE;
   change.document = name_of(&document);
-  change.user = (char *)user;
+  change.user = member.name;
+  if (member.keyed) {
+    change.origin = wire_borrow(member.user.bytes, sizeof member.user);
+    change.key = wire_borrow(member.key.bytes, sizeof member.key);
+  }
   change.role = role;
-  change.from_now = from_now;
+  change.from_now = options->from_now;
+  change.by_hand = role != DOPPEL__ROOM__ROLE__NO_MEMBER && (member.keyed || options->invitation);
   question.what_case = DOC_ROOM_ASK(CHANGE);
   question.change = &change;
-  return doc_ask_row(document.copies, &question, error);
+  return change.by_hand ? doc_hand_out(document.copies, &question, options->invitation, error)
+                        : doc_ask_row(document.copies, &question, error);
 }
 
 gboolean
@@ -63,13 +70,13 @@ doc_invite(char **words, const DocOptions *options, GError **error)
   if (options->role && !doc_role_parse(options->role, &role))
     return doppel_error_set(error, DOPPEL_ERROR_USAGE, "\"%.40s\" is no role: reader, writer or owner",
                             options->role);
-  return change(words[0], words[1], role, options->from_now, error);
+  return change(words, role, options, error);
 }
 
 gboolean
 doc_remove(char **words, const DocOptions *options, GError **error)
 {
-  return change(words[0], words[1], DOPPEL__ROOM__ROLE__NO_MEMBER, FALSE, error);
+  return change(words, DOPPEL__ROOM__ROLE__NO_MEMBER, options, error);
 }
 
 gboolean
@@ -77,10 +84,17 @@ doc_accept(char **words, const DocOptions *options, GError **error)
 {
   g_auto(Document) document = {0};
   DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
-  if (!open_document(&document, words[0], error))
+  DocName brought;
+  gboolean by_hand = doc_hand_is(words[0]);
+  if (by_hand) {
+    document.copies = doc_copies(error);
+    if (!document.copies || !doc_hand_bring(document.copies, words[0], &brought, error))
+      return FALSE;
+  } else if (!open_document(&document, words[0], error)) {
     return FALSE;
+  }
   question.what_case = DOC_ROOM_ASK(ACCEPT);
-  question.accept = name_of(&document);
+  question.accept = by_hand ? wire_borrow(brought.bytes, DOC_NAME_LENGTH) : name_of(&document);
   return doc_ask_row(document.copies, &question, error);
 }
 

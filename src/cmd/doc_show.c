@@ -96,7 +96,7 @@ add_row(Table *table, DocCopies *copies, const DocKnown *known, gboolean json, G
 gboolean
 doc_list(char **words, const DocOptions *options, GError **error)
 {
-  g_autoptr(DocCopies) copies = doc_known_open(error);
+  g_autoptr(DocCopies) copies = doc_copies(error);
   g_autoptr(GError) away = NULL;
   g_autoptr(Table) table = table_new(columns, G_N_ELEMENTS(columns));
   if (!copies)
@@ -114,8 +114,8 @@ doc_list(char **words, const DocOptions *options, GError **error)
     return FALSE;
   }
   if (away)
-    fprintf(stderr, "doppel doc: the clone cannot be reached (%s): this is what this device knows.\n",
-            away->message);
+    fprintf(stderr, "doppel doc: %s cannot be reached (%s): this is what this device knows.\n",
+            doc_room_called(), away->message);
   if (options->json || list->len > 0)
     table_print(table, options->json, stdout);
   else if (asked)
@@ -178,7 +178,7 @@ add_entry(const DocRoomAnswer *answer, gpointer data, GError **error)
 gboolean
 doc_log(char **words, const DocOptions *options, GError **error)
 {
-  g_autoptr(DocCopies) copies = doc_known_open(error);
+  g_autoptr(DocCopies) copies = doc_copies(error);
   g_autoptr(DocKnown) known = copies ? doc_known_find(copies, words[0], doc_ask, error) : NULL;
   g_autoptr(Table) table = table_new(log_columns, G_N_ELEMENTS(log_columns));
   DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
@@ -300,7 +300,7 @@ print_verdict(const Verdict *verdict, const DocKnown *known, const char *written
 gboolean
 doc_verify(char **words, const DocOptions *options, GError **error)
 {
-  g_autoptr(DocCopies) copies = doc_known_open(error);
+  g_autoptr(DocCopies) copies = doc_copies(error);
   g_autoptr(DocKnown) known = copies ? doc_known_find(copies, words[0], doc_ask, error) : NULL;
   g_auto(Verdict) verdict = {.people = doc_people_table(), .proof = g_byte_array_new()};
   DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
@@ -335,7 +335,7 @@ doc_verify(char **words, const DocOptions *options, GError **error)
 gboolean
 doc_recover(char **words, const DocOptions *options, GError **error)
 {
-  g_autoptr(DocCopies) copies = doc_known_open(error);
+  g_autoptr(DocCopies) copies = doc_copies(error);
   g_autoptr(DocKnown) known = copies ? doc_known_find(copies, words[0], doc_ask, error) : NULL;
   g_auto(DocServer) server = {0};
   DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;

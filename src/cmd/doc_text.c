@@ -54,7 +54,7 @@ doc_create(char **words, const DocOptions *options, GError **error)
                             DOC_ROOM_TITLE_MAX);
   if (words[1] && !doc_file_read(words[1], &text, &bytes, error))
     return FALSE;
-  g_autoptr(DocCopies) copies = doc_known_open(error);
+  g_autoptr(DocCopies) copies = doc_copies(error);
   if (!copies || !doc_server_choose(options->server, copies, &server, error) ||
       !make(words[0], &server, &made, error) || !doc_known_update(copies, doc_ask, error))
     return FALSE;

@@ -113,7 +113,7 @@ open_waiting(DoppelDoc *doc, GError **error)
 static gboolean
 open_document(DoppelDoc *doc, const char *document, gboolean offline, GError **error)
 {
-  doc->copies = doc_known_open(error);
+  doc->copies = doc_known_open(FALSE, error);
   doc->known = doc->copies ? doc_known_find(doc->copies, document, offline ? NULL : ask, error) : NULL;
   doc->copy = doc->known ? doc_copy_open(doc->copies, &doc->known->document, error) : NULL;
   if (!doc->copy)

@@ -110,6 +110,12 @@ doc_copies_free(DocCopies *copies)
   g_free(copies);
 }
 
+const char *
+doc_copies_folder(const DocCopies *copies)
+{
+  return copies->folder;
+}
+
 int
 doc_copies_fd(const DocCopies *copies)
 {

@@ -11,6 +11,8 @@ DocCopies *doc_copies_open(const char *folder, GError **error);
 void doc_copies_free(DocCopies *copies);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DocCopies, doc_copies_free)
 
+const char *doc_copies_folder(const DocCopies *copies);
+
 /* Readable where one of the copies may have changed, by this program, too; doc_copies_heed() makes it
  * unreadable again. */
 int doc_copies_fd(const DocCopies *copies);

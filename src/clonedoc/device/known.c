@@ -18,10 +18,8 @@ receive(int fd, GError **error)
 }
 
 gboolean
-doc_ask_over(int fd, DocRoomQuestion *question, DocEach each, gpointer data, GError **error)
+doc_answers_over(int fd, DocEach each, gpointer data, GError **error)
 {
-  if (!doc_room_send(fd, &question->base, error))
-    return FALSE;
   for (;;) {
     g_autoptr(DocRoomAnswer) answer = receive(fd, error);
     if (!answer)
@@ -35,11 +33,23 @@ doc_ask_over(int fd, DocRoomQuestion *question, DocEach each, gpointer data, GEr
   }
 }
 
-DocCopies *
-doc_known_open(GError **error)
+gboolean
+doc_ask_over(int fd, DocRoomQuestion *question, DocEach each, gpointer data, GError **error)
+{
+  return doc_room_send(fd, &question->base, error) && doc_answers_over(fd, each, data, error);
+}
+
+char *
+doc_known_folder(gboolean direct)
 {
   g_autofree char *identity = identity_directory();
-  g_autofree char *folder = g_build_filename(identity, "documents", NULL);
+  return g_build_filename(identity, direct ? "documents-direct" : "documents", NULL);
+}
+
+DocCopies *
+doc_known_open(gboolean direct, GError **error)
+{
+  g_autofree char *folder = doc_known_folder(direct);
   return doc_copies_open(folder, error);
 }
 

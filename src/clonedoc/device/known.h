@@ -17,10 +17,15 @@ typedef gboolean (*DocAsker)(DocRoomQuestion *question, DocEach each, gpointer d
 /* That over a stream socket to the clone's service "doc"; blocks as long as the socket does. */
 gboolean doc_ask_over(int fd, DocRoomQuestion *question, DocEach each, gpointer data, GError **error);
 
+/* The answers to what was asked already. */
+gboolean doc_answers_over(int fd, DocEach each, gpointer data, GError **error);
+
 /* ---- knowing ---- */
 
-/* This user's documents on this device. */
-DocCopies *doc_known_open(GError **error);
+/* This user's documents on this device: those that the clone keeps, or (`direct`) those of a room on this
+ * device itself, which have nothing to do with each other. */
+DocCopies *doc_known_open(gboolean direct, GError **error);
+char *doc_known_folder(gboolean direct);
 
 /* Asks the clone which documents there are. */
 gboolean doc_known_update(DocCopies *copies, DocAsker ask, GError **error);

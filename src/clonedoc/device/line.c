@@ -93,8 +93,8 @@ doc_line_is_current(const DocLine *line)
 static gboolean
 lost(int number, GError **error)
 {
-  return doppel_error_set(error, DOPPEL_ERROR_GONE, "the connection to the clone was lost%s%s",
-                          number ? ": " : "", number ? g_strerror(number) : "");
+  return doppel_error_set(error, DOPPEL_ERROR_GONE, "the connection was lost%s%s", number ? ": " : "",
+                          number ? g_strerror(number) : "");
 }
 
 static gboolean

@@ -92,7 +92,8 @@ pass_question(int device, int to)
   g_autoptr(DocRoomQuestion) question = frame ? doc_room_question_take(data, length, NULL) : NULL;
   if (!question)
     return FALSE;
-  if (question->what_case == DOC_ROOM_ASK(CHANGE)) {
+  if (question->what_case == DOC_ROOM_ASK(CHANGE) && question->change->origin.len == 0 &&
+      g_strv_contains((const char *const *)others, question->change->user)) {
     Doppel__Room__Change *change = question->change;
     IdentityPublic user = public_of("user ", change->user), key = public_of("key ", change->user);
     change->name = g_strdup(change->user);
