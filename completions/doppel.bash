@@ -44,9 +44,9 @@ _doppel_inbox()
 
 _doppel_documents()
 {
-    local direct=
-    [[ " ${COMP_WORDS[*]} " != *" --direct "* ]] || direct=--direct
-    doppel doc list --offline $direct 2>/dev/null | awk 'NR > 1 { print $1 }'
+    local direct=()
+    [[ " ${COMP_WORDS[*]} " != *" --direct "* ]] || direct=(--direct)
+    doppel doc list --offline "${direct[@]}" 2>/dev/null | awk 'NR > 1 { print $1 }'
 }
 
 _doppel_shares()

@@ -114,8 +114,9 @@ doc_direct_begin(gboolean offline, GError **error)
   direct = TRUE;
   if (offline)
     return TRUE;
-  /* A room may be about to end when it is found. */
-  for (guint i = 0; i < 3 && !ready; i++) {
+  /* A room may be about to end when it is found; one that stands still is not waited for again. */
+  gint64 until = g_get_monotonic_time() + ANSWERS_S * G_USEC_PER_SEC / 2;
+  for (guint i = 0; i < 3 && !ready && g_get_monotonic_time() < until; i++) {
     g_clear_error(&why);
     io_close(&staying);
     stay(&ready, &why);
