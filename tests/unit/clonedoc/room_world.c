@@ -296,13 +296,13 @@ carry(Keeper *from, const DocErrand *errand)
 {
   RoomWorld *world = from->world;
   g_autofree char *name = g_strdup_printf("user %u", from->number);
-  Keeper *to = find_keeper(world, &errand->user);
   int ends[2];
   if (world->apart) {
     g_autoptr(GError) away = g_error_new_literal(DOPPEL_ERROR, DOPPEL_ERROR_GONE, "their clone is away");
     doc_room_errand_done(from->room, errand->id, NULL, away);
     return;
   }
+  Keeper *to = find_keeper(world, &errand->user);
   g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
   doc_room_converse(to->room, ends[1],
                     g_str_equal(errand->service, "doc-heads") ? DOC_ROOM_HEADS : DOC_ROOM_INVITE,
