@@ -1,6 +1,5 @@
-/* What is said to a room of documents: whatever is taken is within its limits, and the same when it is packed
- * and taken again. And invitations that people pass on: whatever is opened was signed by the author of its
- * entry. */
+/* What is said to a room of documents: whatever is taken is within the limits that those who take it rely on.
+ * And invitations that people pass on: whatever is opened was signed by the author of its entry. */
 #include "clonedoc/keys.h"
 #include "clonedoc/room/handed.h"
 #include "identity/statement.h"
@@ -32,18 +31,48 @@ static const struct {
 };
 
 static void
+look_at_question(const DocRoomQuestion *question)
+{
+  if (question->what_case == DOC_ROOM_ASK(CHANGE)) {
+    const Doppel__Room__Change *change = question->change;
+    demand(change->document.len == DOC_NAME_LENGTH && strlen(change->user) <= DOC_ROOM_USER_MAX);
+    demand(change->key.len == 0 || change->key.len == IDENTITY_PUBLIC_LENGTH);
+    demand(change->origin.len == 0 || change->origin.len == IDENTITY_PUBLIC_LENGTH);
+  } else if (question->what_case == DOC_ROOM_ASK(OPEN)) {
+    demand(question->open->document.len == DOC_NAME_LENGTH &&
+           question->open->copy.len == DOC_ROOM_COPY_LENGTH);
+  } else if (question->what_case == DOC_ROOM_ASK(BRING)) {
+    demand(question->bring.len <= DOC_HANDED_MAX);
+  } else if (question->what_case == DOC_ROOM_ASK(CREATE)) {
+    demand(question->create->n_addresses >= 1 && question->create->server.len == IDENTITY_PUBLIC_LENGTH);
+    demand(g_utf8_validate(question->create->title, -1, NULL));
+  }
+}
+
+static void
+look_at_answer(const DocRoomAnswer *answer)
+{
+  if (answer->what_case == DOC_ROOM_TELL(ROW)) {
+    demand(answer->row->document.len == DOC_NAME_LENGTH && answer->row->n_addresses >= 1);
+    demand(g_utf8_validate(answer->row->words, -1, NULL) && !strchr(answer->row->words, '\n'));
+  } else if (answer->what_case == DOC_ROOM_TELL(PERSON)) {
+    demand(answer->person->user.len == IDENTITY_PUBLIC_LENGTH &&
+           answer->person->key.len == IDENTITY_PUBLIC_LENGTH);
+  }
+}
+
+static void
 look_at_message(guint kind, const void *data, gsize length)
 {
   gpointer message = kinds[kind].take(data, length, NULL);
   if (!message)
     return;
+  if (kind == 0)
+    look_at_question(message);
+  else if (kind == 1)
+    look_at_answer(message);
   g_autoptr(GBytes) packed = wire_pack(message);
-  gpointer again = kinds[kind].take(g_bytes_get_data(packed, NULL), g_bytes_get_size(packed), NULL);
-  demand(again != NULL);
-  g_autoptr(GBytes) once_more = wire_pack(again);
-  demand(g_bytes_equal(packed, once_more));
   kinds[kind].free(message);
-  kinds[kind].free(again);
 }
 
 static void
