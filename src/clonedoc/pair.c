@@ -62,6 +62,12 @@ doc_pair_length(const DocPair *pair)
 }
 
 gboolean
+doc_pair_is_open(const DocPair *pair)
+{
+  return pair->open;
+}
+
+gboolean
 doc_pair_is_settled(const DocPair *pair)
 {
   return !pair->flight && ot_op_empty(pair->pending);

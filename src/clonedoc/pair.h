@@ -69,6 +69,10 @@ GBytes *doc_pair_next(DocPair *pair);
  * doc_pair_new(). */
 gboolean doc_pair_take(DocPair *pair, const void *data, gsize length, OtOp **shown, GError **error);
 
+/* Whether the other end has said hello over this link. From then on what is to be said may be left until
+ * there is more of it. */
+gboolean doc_pair_is_open(const DocPair *pair);
+
 /* Whether the other end has, and keeps, everything that was edited here. */
 gboolean doc_pair_is_settled(const DocPair *pair);
 

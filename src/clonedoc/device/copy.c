@@ -430,7 +430,7 @@ step(DocCopy *copy, const GPtrArray *in, GPtrArray *out, OtOp **shown, GError **
     if (!take(copy, in->pdata[i], shown, error))
       return FALSE;
   copy->begun |= in->len > 0;
-  for (GBytes *next; (next = doc_pair_next(copy->pair)); anything = TRUE)
+  for (GBytes *next; out && (next = doc_pair_next(copy->pair)); anything = TRUE)
     g_ptr_array_add(out, next);
   return !anything || (write_pair(copy, error) && write_text(copy, error));
 }

@@ -47,8 +47,8 @@ gboolean doc_copy_is_keeper(const DocCopy *copy);
 void doc_copy_let_go(DocCopy *copy);
 
 /* Takes the messages `in` (of GBytes) from the clone, and everything that was edited since; `out` gets what
- * is to be sent now: what it says is on the disk. *shown as doc_copy_refresh(). FALSE: the link is to be
- * given up; as doc_pair_take(). */
+ * is to be sent now: what it says is on the disk; NULL: nothing is sent yet. *shown as doc_copy_refresh().
+ * FALSE: the link is to be given up; as doc_pair_take(). */
 gboolean doc_copy_step(DocCopy *copy, const GPtrArray *in, GPtrArray *out, OtOp **shown, GError **error);
 
 /* Begins with the clone anew, where both ends came to differ about what they said (MISMATCH): the copy is

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/io.h"
 #include "wire/message.h"
@@ -10,12 +11,17 @@
 #define READ_MAX (4u << 20) /* bytes at a time */
 #define PIECE    65536
 
+/* After something was said what comes is gathered for so long, at both ends: each message costs a phone's
+ * radio more than what is in it. */
+#define PACE_MS 100
+
 struct DocLine {
   DocCopy *copy;
   Fd fd;
   GByteArray *in, *out;
   GPtrArray *said;    /* of the pair's, not taken yet; of GBytes */
   DocRoomAnswer *row; /* or NULL */
+  gint64 pair_at;     /* CLOCK_MONOTONIC ns: the pair's next message, no sooner */
   gsize wanted;       /* how long the clone's text was at the beginning, in scalar values */
   gboolean answered;  /* the pair's other end has said something */
   gboolean edited;    /* it has sent what the text was changed by */
@@ -34,6 +40,7 @@ ask(DocLine *line)
   open.document = wire_borrow(document->bytes, sizeof document->bytes);
   open.copy = wire_borrow(id, sizeof id);
   open.begun = begun;
+  open.pace_ms = PACE_MS;
   question.what_case = DOC_ROOM_ASK(OPEN);
   question.open = &open;
   doc_room_frame_put(line->out, &question.base);
@@ -70,9 +77,13 @@ doc_line_free(DocLine *line)
 }
 
 void
-doc_line_prepare(const DocLine *line, struct pollfd *fd)
+doc_line_prepare(const DocLine *line, struct pollfd *fd, int *timeout_ms)
 {
   *fd = (struct pollfd){.fd = line->fd, .events = POLLIN | (line->out->len > 0 ? POLLOUT : 0)};
+  if (line->pair_at == 0)
+    return;
+  int left = clock_left_ms(line->pair_at);
+  *timeout_ms = *timeout_ms < 0 ? left : MIN(*timeout_ms, left);
 }
 
 const Doppel__Room__Row *
@@ -179,8 +190,12 @@ step(DocLine *line, OtOp **shown, GError **error)
 {
   g_autoptr(GPtrArray) out = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
   gboolean settled = FALSE, said = line->said->len > 0;
-  if (!doc_copy_step(line->copy, line->said, out, shown, error))
+  gboolean later = line->answered && clock_now_ns() < line->pair_at;
+  if (!doc_copy_step(line->copy, line->said, later ? NULL : out, shown, error))
     return FALSE;
+  if (!later)
+    line->pair_at =
+        out->len > 0 && line->answered ? clock_now_ns() + PACE_MS * G_GINT64_CONSTANT(1000000) : 0;
   g_ptr_array_set_size(line->said, 0);
   for (guint i = 0; i < out->len; i++) {
     DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
@@ -188,8 +203,10 @@ step(DocLine *line, OtOp **shown, GError **error)
     question.pair = wire_borrow_bytes(out->pdata[i]);
     doc_room_frame_put(line->out, &question.base);
   }
-  if (!said || !doc_copy_is_settled(line->copy, &settled, error))
-    return !said;
+  if (!said || (line->answered && doc_line_is_current(line)))
+    return TRUE;
+  if (!doc_copy_is_settled(line->copy, &settled, error))
+    return FALSE;
   line->edited |= *shown != NULL;
   line->delivered |= line->answered && settled;
   line->answered = TRUE;

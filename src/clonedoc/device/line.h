@@ -16,8 +16,8 @@ DocLine *doc_line_new(DocCopy *copy, int fd, GError **error);
 void doc_line_free(DocLine *line);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DocLine, doc_line_free)
 
-/* What to poll for. */
-void doc_line_prepare(const DocLine *line, struct pollfd *fd);
+/* What to poll for; shortens *timeout_ms (-1: for ever). */
+void doc_line_prepare(const DocLine *line, struct pollfd *fd, int *timeout_ms);
 
 /* Takes what has come, sends what was edited by anybody. To be called when the socket is ready and when the
  * copy has changed (doc_copies_fd()). *shown as doc_copy_refresh(), also where it fails. FALSE: the line is

@@ -205,7 +205,7 @@ doc_session_prepare(DocSession *session, struct pollfd *fds, int *timeout_ms)
   guint count = 0;
   fds[count++] = (struct pollfd){.fd = doc_copies_fd(session->copies), .events = POLLIN};
   if (session->line)
-    doc_line_prepare(session->line, &fds[count++]);
+    doc_line_prepare(session->line, &fds[count++], timeout_ms);
   else if (session->dialling)
     fds[count++] = (struct pollfd){.fd = session->dialling->done, .events = POLLIN};
   else if (session->dial) {

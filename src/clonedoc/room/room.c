@@ -67,6 +67,8 @@ doc_room_prepare(DocRoom *room, GArray *fds, int *timeout_ms)
     shorten(timeout_ms, talk->deadline);
     if (talk->patience > 0)
       shorten(timeout_ms, talk->patience);
+    if (talk->copy && talk->pair_at > clock_now_ns())
+      shorten(timeout_ms, talk->pair_at);
   }
   for (guint i = 0; i < room->documents->len; i++) {
     const RoomDocument *document = room->documents->pdata[i];

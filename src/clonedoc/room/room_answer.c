@@ -219,6 +219,7 @@ room_tell_finding(RoomTalk *talk, const RoomDocument *document)
   g_autofree char *damage_line = line(damage);
   finding.damage = damage_line;
   finding.unread = talk->check ? room_check_unread(talk->check) : 0;
+  finding.silent = room_peers_silent(document, talk->verify_at);
   answer.finding = &finding;
   room_tell(talk, &answer, DOC_ROOM_TELL(FINDING));
   gsize length = 0;

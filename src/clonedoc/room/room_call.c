@@ -88,6 +88,8 @@ is_question(gconstpointer unpacked)
     return is_name(&question->log->document) && question->log->count <= DOC_ROOM_LOG_MAX;
   case DOC_ROOM_ASK(VERIFY):
     return is_name(&question->verify);
+  case DOC_ROOM_ASK(CHECK):
+    return is_name(&question->check);
   case DOC_ROOM_ASK(LEAVE):
     return is_name(&question->leave->document);
   case DOC_ROOM_ASK(RECOVER):

@@ -214,7 +214,6 @@ changed(RoomDocument *document)
 {
   document->changed = g_get_real_time() / G_USEC_PER_SEC;
   document->own_dirty = TRUE;
-  document->version++;
 }
 
 static void
@@ -249,6 +248,8 @@ room_document_took(RoomDocument *document, guint64 number, GBytes *entry, const 
   changed(document);
   if (taken->shown)
     room_copies_edit(document, taken->shown, NULL);
+  if (taken->shown && room->options.shown)
+    room->options.shown(&document->name, taken->shown, room->options.data);
   if (taken->kind == DOC_MEMBERS && taken->verdict == DOC_GOOD)
     took_members(document, number);
   if (taken->lie)
@@ -258,6 +259,7 @@ room_document_took(RoomDocument *document, guint64 number, GBytes *entry, const 
   if (document->stage == ROOM_STAGE(JOINING) && number >= document->invitation_number) {
     document->stage = ROOM_STAGE(JOINED);
     document->facts_dirty = TRUE;
+    document->version++;
     if (doc_document_role(document->doc) == DOC_NONE)
       room_words(document, "the document's history does not make you a member: ask for another invitation");
   }
@@ -295,5 +297,6 @@ room_document_replace(RoomDocument *document, DocDocument *doc)
   doc_document_free(document->doc);
   document->doc = doc;
   document->state_dirty = TRUE;
+  document->version++;
   changed(document);
 }

@@ -132,6 +132,7 @@ room_peers_soon(RoomDocument *document)
     RoomPerson *person = document->people->pdata[i];
     person->told = -1;
     person->told_at = 0;
+    person->soon = TRUE;
   }
 }
 
@@ -146,6 +147,17 @@ room_peers_asked(const RoomDocument *document, gint64 since)
     asked = !is_other(document, person) || person->asked_at >= since;
   }
   return asked;
+}
+
+guint
+room_peers_silent(const RoomDocument *document, gint64 since)
+{
+  guint silent = 0;
+  for (guint i = 0; i < document->people->len; i++) {
+    const RoomPerson *person = document->people->pdata[i];
+    silent += is_other(document, person) && (person->asked_at < since || person->words);
+  }
+  return silent;
 }
 
 /* ---- errands ---- */
@@ -279,10 +291,11 @@ doc_room_next_errand(DocRoom *room)
       if (invite_ready(document, person) && person->due_at <= now && !is_busy(room, &person->user, TRUE))
         errand = make_invitation(document, person);
       if (!errand && head_due(document, person) <= now && !is_busy(room, &person->user, FALSE)) {
-        if (is_chosen(document))
+        if (person->soon || is_chosen(document))
           errand = make_heads(room, person);
         else
           person->told_at = now;
+        person->soon = FALSE;
       }
       if (errand)
         return errand;

@@ -50,6 +50,7 @@ typedef struct {
   DocHead ahead; /* further than one's own: to be held against that when it is there */
   gint64 told;   /* how long the history was that they were told last; -1: none */
   gint64 told_at, asked_at;
+  gboolean soon; /* to be told now, however many others there are */
   gboolean proof_told, dirty;
 } RoomPerson;
 
@@ -93,7 +94,7 @@ typedef struct {
   GPtrArray *people; /* of RoomPerson */
   gboolean facts_dirty, own_dirty, state_dirty, copies_dirty, left, stuck, forget_entries;
   guint64 forget_after;
-  guint64 version; /* grows with what a row says */
+  guint64 version; /* grows with what a row says of more than the text */
 } RoomDocument;
 
 typedef struct RoomCheck RoomCheck;
@@ -112,6 +113,10 @@ typedef struct {
   RoomDocument *document;              /* open, being verified, or invited to; borrowed */
   RoomCopy *copy;                      /* borrowed */
   guint64 told_version;
+  DocRole told_role;
+  guint pace_ms;    /* of an open copy */
+  gint64 pair_at;   /* CLOCK_MONOTONIC ns: the pair's next message, no sooner */
+  gboolean brief;   /* of a verification: the finding alone */
   gint64 verify_at; /* CLOCK_MONOTONIC ns, since when; 0: it is not being verified */
   RoomCheck *check; /* NULL: there is nothing to be read again */
   gboolean checked; /* that is over */
@@ -251,4 +256,5 @@ gboolean room_answer_heads(RoomTalk *talk, const DocRoomHeads *heads, GError **e
 gboolean room_knows(const DocRoom *room, const IdentityPublic *user); /* a member of something */
 void room_peers_soon(RoomDocument *document);                         /* tells heads to all members at once */
 gboolean room_peers_asked(const RoomDocument *document, gint64 since);
+guint room_peers_silent(const RoomDocument *document, gint64 since); /* who could not be asked */
 gint64 room_peers_due(const DocRoom *room); /* CLOCK_MONOTONIC ns; G_MAXINT64: never */

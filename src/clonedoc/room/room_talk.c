@@ -14,7 +14,8 @@
 #define QUESTION_MS  30000        /* until there is a question, and until an answer is read */
 #define STRANGER_MAX (64u << 10)  /* bytes that who is no member of anything may ask with, in vain */
 #define PROGRESS_MS  500
-#define VERIFY_MS    10000 /* for who is asked */
+#define VERIFY_MS    10000        /* for who is asked */
+#define PACE_MOST_MS 1000u
 
 void
 room_talk_free(RoomTalk *talk)
@@ -134,6 +135,8 @@ open_copy(RoomTalk *talk, RoomDocument *document, const Doppel__Room__Open *open
   talk->document = document;
   talk->copy = copy;
   talk->told_version = document->version;
+  talk->told_role = doc_document_role(document->doc);
+  talk->pace_ms = MIN(open->pace_ms, PACE_MOST_MS);
   doc_pair_begin(copy->pair);
   room_tell_row(talk, document);
   return TRUE;
@@ -185,6 +188,8 @@ document_of(const DocRoomQuestion *question)
     return question->log->document.data;
   case DOC_ROOM_ASK(VERIFY):
     return question->verify.data;
+  case DOC_ROOM_ASK(CHECK):
+    return question->check.data;
   case DOC_ROOM_ASK(LEAVE):
     return question->leave->document.data;
   case DOC_ROOM_ASK(RECOVER):
@@ -268,7 +273,8 @@ take_question(RoomTalk *talk, const DocRoomQuestion *question, GError **error)
     return doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "there is no such document here");
   if (question->what_case == DOC_ROOM_ASK(OPEN))
     return open_copy(talk, document, question->open, error);
-  if (question->what_case == DOC_ROOM_ASK(VERIFY)) {
+  if (question->what_case == DOC_ROOM_ASK(VERIFY) || question->what_case == DOC_ROOM_ASK(CHECK)) {
+    talk->brief = question->what_case == DOC_ROOM_ASK(CHECK);
     begin_verify(talk, document);
     return TRUE;
   }
@@ -401,11 +407,13 @@ room_talks_work(DocRoom *room)
 static void
 drive_copy(RoomTalk *talk)
 {
-  if (talk->told_version != talk->document->version) {
+  DocRole role = doc_document_role(talk->document->doc);
+  if (talk->told_version != talk->document->version || talk->told_role != role) {
     talk->told_version = talk->document->version;
+    talk->told_role = role;
     room_tell_row(talk, talk->document);
   }
-  while (talk->out->len + talk->held->len < OUT_MAX) {
+  while (talk->out->len + talk->held->len < OUT_MAX && clock_now_ns() >= talk->pair_at) {
     g_autoptr(GBytes) next = doc_pair_next(talk->copy->pair);
     if (!next)
       return;
@@ -415,6 +423,8 @@ drive_copy(RoomTalk *talk)
     pair.pair.len = length;
     room_tell(talk, &pair, DOC_ROOM_TELL(PAIR));
     talk->copy->dirty = TRUE;
+    if (doc_pair_is_open(talk->copy->pair))
+      talk->pair_at = clock_now_ns() + MS(talk->pace_ms);
   }
 }
 
@@ -444,7 +454,8 @@ drive_verify(RoomTalk *talk)
   }
   if ((!asked && clock_now_ns() < talk->deadline) || (talk->check && !talk->checked))
     return;
-  room_tell_people(talk, document);
+  if (!talk->brief)
+    room_tell_people(talk, document);
   room_tell_finding(talk, document);
   end_verify(talk);
   talk->document = NULL;

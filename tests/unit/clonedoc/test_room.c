@@ -176,6 +176,39 @@ test_removed(void)
       DOC_ROOM_WHY(DENIED));
 }
 
+static const Doppel__Room__Finding *
+ask_check(Keeper *keeper, const DocName *name, GPtrArray **answers)
+{
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  question.check = wire_borrow(name->bytes, sizeof name->bytes);
+  *answers = keeper_ask(keeper, &question, DOC_ROOM_ASK(CHECK));
+  g_assert_cmpuint((*answers)->len, ==, 2);
+  const DocRoomAnswer *first = (*answers)->pdata[0];
+  g_assert_cmpint(first->what_case, ==, DOC_ROOM_TELL(FINDING));
+  return first->finding;
+}
+
+/* All members are asked, however many there are, and the device is told how many did not answer. */
+static void
+test_check(void)
+{
+  enum { MEMBERS = 12 };
+  g_autoptr(RoomWorld) world = room_world_new(MEMBERS);
+  g_autoptr(GPtrArray) answers = NULL, apart = NULL;
+  DocName name;
+  world->interval_ms = 1 << 30;
+  for (guint i = 0; i < MEMBERS; i++)
+    keeper_kill(room_world_keeper(world, i));
+  make_document(world, &name, WRITER, FALSE);
+  const Doppel__Room__Finding *finding = ask_check(room_world_keeper(world, 3), &name, &answers);
+  g_assert_cmpuint(finding->silent, ==, 0);
+  g_assert_cmpuint(finding->number, ==, MEMBERS);
+  g_assert_cmpuint(finding->server, ==, MEMBERS);
+  g_assert_cmpstr(finding->fault, ==, "");
+  world->apart = TRUE;
+  g_assert_cmpuint(ask_check(room_world_keeper(world, 3), &name, &apart)->silent, ==, MEMBERS - 1);
+}
+
 /* What a reader's program types all the same is taken back. */
 static void
 test_reader(void)
@@ -729,6 +762,7 @@ main(int argc, char **argv)
   g_test_add_func("/room/together", test_together);
   g_test_add_func("/room/kills", test_kills);
   g_test_add_func("/room/removed", test_removed);
+  g_test_add_func("/room/check", test_check);
   g_test_add_func("/room/reader", test_reader);
   g_test_add_func("/room/from-now", test_from_now);
   g_test_add_func("/room/fork", test_fork);
