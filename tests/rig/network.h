@@ -18,6 +18,19 @@ typedef struct {
  */
 gboolean network_make(Network *network, GError **error);
 
+/* A link of a star: its device has a namespace of its own, and `device_address`; the host's namespace, which
+ * all share, has one TUN device for each, and on it `host_address`. Devices reach one another over the host.
+ */
+typedef struct {
+  int space; /* the device's */
+  int tuns[2];
+  char device_address[16], host_address[16];
+} NetworkRay;
+
+/* Makes `count` of them (250 at most) and `host`, a descriptor of the host's namespace. The caller (who has
+ * one thread, and is privileged) stays in its own, and closes all descriptors. */
+gboolean network_make_star(NetworkRay *rays, guint count, int *host, GError **error);
+
 /* Moves the calling thread into a side's namespace. */
 gboolean network_enter(const Network *network, NetworkSide side, GError **error);
 
