@@ -20,7 +20,7 @@
 #include "base/io.h"
 #include "doc_paper.h"
 
-enum { LOOK_US = 30000, WAIT_S = 120, TO_ALL_US = 20000 };
+enum { LOOK_US = 30000, WAIT_S = 300, TO_ALL_US = 20000 };
 
 static char *mode, *profile_name, *folder, *clonedocd, *callgrind;
 static int count = 16, keys = 40, seed = 1, gap_ms = 200, part = -1;

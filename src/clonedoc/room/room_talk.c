@@ -207,7 +207,7 @@ begin_verify(RoomTalk *talk, RoomDocument *document)
   talk->document = document;
   talk->verify_at = clock_now_ns();
   talk->deadline = talk->verify_at + MS(VERIFY_MS);
-  if (document->doc && document->stage != ROOM_STAGE(RECOVERING))
+  if (!talk->brief && document->doc && document->stage != ROOM_STAGE(RECOVERING))
     talk->check = room_check_new(document);
   talk->told_at = talk->verify_at;
   room_peers_soon(document);
