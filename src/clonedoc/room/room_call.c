@@ -14,8 +14,8 @@
 
 /* ---- what has to hold ---- */
 
-static gboolean
-is_line(const char *text, gsize least, gsize most)
+gboolean
+doc_room_is_line(const char *text, gsize least, gsize most)
 {
   gsize length = strlen(text);
   if (length < least || length > most || !g_utf8_validate(text, length, NULL))
@@ -50,21 +50,21 @@ is_role(Doppel__Room__Role role)
   return role >= DOPPEL__ROOM__ROLE__NO_MEMBER && role <= DOPPEL__ROOM__ROLE__OWNER;
 }
 
-static gboolean
-are_addresses(char **addresses, gsize count, gsize least)
+gboolean
+doc_room_are_addresses(char **addresses, gsize count, gsize least)
 {
   gboolean good = count >= least && count <= DOC_ROOM_ADDRESSES_MAX;
   for (gsize i = 0; good && i < count; i++)
-    good = is_line(addresses[i], 1, DOC_ROOM_ADDRESS_MAX) && !strchr(addresses[i], ' ');
+    good = doc_room_is_line(addresses[i], 1, DOC_ROOM_ADDRESS_MAX) && !strchr(addresses[i], ' ');
   return good;
 }
 
 static gboolean
 is_change(const Doppel__Room__Change *change)
 {
-  return is_name(&change->document) && is_line(change->user, 0, DOC_ROOM_USER_MAX) && is_role(change->role) &&
-         is_key_or_none(&change->origin) && is_key_or_none(&change->key) &&
-         is_line(change->name, 0, DOC_ROOM_USER_MAX) && (change->user[0] || change->origin.len > 0);
+  return is_name(&change->document) && doc_room_is_line(change->user, 0, DOC_ROOM_USER_MAX) &&
+         is_role(change->role) && is_key_or_none(&change->origin) && is_key_or_none(&change->key) &&
+         doc_room_is_line(change->name, 0, DOC_ROOM_USER_MAX) && (change->user[0] || change->origin.len > 0);
 }
 
 static gboolean
@@ -75,8 +75,8 @@ is_question(gconstpointer unpacked)
   case DOC_ROOM_ASK(LIST):
     return TRUE;
   case DOC_ROOM_ASK(CREATE):
-    return is_line(question->create->title, 1, DOC_ROOM_TITLE_MAX) &&
-           are_addresses(question->create->addresses, question->create->n_addresses, 1) &&
+    return doc_room_is_line(question->create->title, 1, DOC_ROOM_TITLE_MAX) &&
+           doc_room_are_addresses(question->create->addresses, question->create->n_addresses, 1) &&
            is_key(&question->create->server);
   case DOC_ROOM_ASK(ACCEPT):
     return is_name(&question->accept);
@@ -94,7 +94,7 @@ is_question(gconstpointer unpacked)
     return is_name(&question->leave->document);
   case DOC_ROOM_ASK(RECOVER):
     return is_name(&question->recover->document) &&
-           are_addresses(question->recover->addresses, question->recover->n_addresses, 0) &&
+           doc_room_are_addresses(question->recover->addresses, question->recover->n_addresses, 0) &&
            question->recover->server.len ==
                (question->recover->n_addresses > 0 ? IDENTITY_PUBLIC_LENGTH : 0u);
   case DOC_ROOM_ASK(OPEN):
@@ -115,34 +115,36 @@ static gboolean
 is_failed(const Doppel__Room__Failed *failed)
 {
   return failed->why > DOPPEL__ROOM__WHY__NONE && failed->why <= DOPPEL__ROOM__WHY__BROKEN &&
-         is_line(failed->words, 0, DOC_ROOM_WORDS_MAX);
+         doc_room_is_line(failed->words, 0, DOC_ROOM_WORDS_MAX);
 }
 
 static gboolean
 is_row(const Doppel__Room__Row *row)
 {
-  return is_name(&row->document) && is_line(row->title, 1, DOC_ROOM_TITLE_MAX) &&
-         are_addresses(row->addresses, row->n_addresses, 1) && is_key(&row->server) && is_role(row->role) &&
-         row->state >= DOPPEL__ROOM__STATE__JOINED && row->state <= DOPPEL__ROOM__STATE__RECOVERING &&
-         is_line(row->from, 0, DOC_ROOM_USER_MAX) && is_key_or_none(&row->from_user) &&
-         row->length <= DOC_PAIR_LENGTH_MAX && row->members <= DOC_MEMBERS_MAX &&
-         is_line(row->fault, 0, DOC_ROOM_WORDS_MAX) && is_line(row->words, 0, DOC_ROOM_WORDS_MAX);
+  return is_name(&row->document) && doc_room_is_line(row->title, 1, DOC_ROOM_TITLE_MAX) &&
+         doc_room_are_addresses(row->addresses, row->n_addresses, 1) && is_key(&row->server) &&
+         is_role(row->role) && row->state >= DOPPEL__ROOM__STATE__JOINED &&
+         row->state <= DOPPEL__ROOM__STATE__RECOVERING && doc_room_is_line(row->from, 0, DOC_ROOM_USER_MAX) &&
+         is_key_or_none(&row->from_user) && row->length <= DOC_PAIR_LENGTH_MAX &&
+         row->members <= DOC_MEMBERS_MAX && doc_room_is_line(row->fault, 0, DOC_ROOM_WORDS_MAX) &&
+         doc_room_is_line(row->words, 0, DOC_ROOM_WORDS_MAX);
 }
 
 static gboolean
 is_person(const Doppel__Room__Person *person)
 {
-  return is_key(&person->user) && is_key(&person->key) && is_line(person->name, 0, DOC_ROOM_USER_MAX) &&
-         is_role(person->role) && is_line(person->words, 0, DOC_ROOM_WORDS_MAX);
+  return is_key(&person->user) && is_key(&person->key) &&
+         doc_room_is_line(person->name, 0, DOC_ROOM_USER_MAX) && is_role(person->role) &&
+         doc_room_is_line(person->words, 0, DOC_ROOM_WORDS_MAX);
 }
 
 static gboolean
 is_entry(const Doppel__Room__Entry *entry)
 {
-  gboolean good = is_key(&entry->author) && is_line(entry->name, 0, DOC_ROOM_USER_MAX) &&
-                  entry->kind >= DOPPEL__ROOM__KIND__NO_ENTRY &&
-                  entry->kind <= DOPPEL__ROOM__KIND__CHECKPOINT &&
-                  is_line(entry->verdict, 0, DOC_ROOM_WORDS_MAX) && entry->n_changes <= DOC_MEMBERS_MAX;
+  gboolean good =
+      is_key(&entry->author) && doc_room_is_line(entry->name, 0, DOC_ROOM_USER_MAX) &&
+      entry->kind >= DOPPEL__ROOM__KIND__NO_ENTRY && entry->kind <= DOPPEL__ROOM__KIND__CHECKPOINT &&
+      doc_room_is_line(entry->verdict, 0, DOC_ROOM_WORDS_MAX) && entry->n_changes <= DOC_MEMBERS_MAX;
   for (gsize i = 0; good && i < entry->n_changes; i++)
     good = is_person(entry->changes[i]);
   return good;
@@ -167,9 +169,9 @@ is_answer(gconstpointer unpacked)
   case DOC_ROOM_TELL(ENTRY):
     return is_entry(answer->entry);
   case DOC_ROOM_TELL(FINDING):
-    return is_line(answer->finding->fault, 0, DOC_ROOM_WORDS_MAX) &&
-           is_line(answer->finding->words, 0, DOC_ROOM_WORDS_MAX) &&
-           is_line(answer->finding->damage, 0, DOC_ROOM_WORDS_MAX);
+    return doc_room_is_line(answer->finding->fault, 0, DOC_ROOM_WORDS_MAX) &&
+           doc_room_is_line(answer->finding->words, 0, DOC_ROOM_WORDS_MAX) &&
+           doc_room_is_line(answer->finding->damage, 0, DOC_ROOM_WORDS_MAX);
   case DOC_ROOM_TELL(CHECKED):
     return answer->checked->number <= answer->checked->of;
   case DOC_ROOM_TELL(PROOF):
@@ -185,9 +187,10 @@ static gboolean
 is_invitation(gconstpointer unpacked)
 {
   const DocRoomInvitation *invitation = unpacked;
-  return is_name(&invitation->document) && is_line(invitation->title, 1, DOC_ROOM_TITLE_MAX) &&
-         are_addresses(invitation->addresses, invitation->n_addresses, 1) && is_key(&invitation->server) &&
-         invitation->number > 0 && invitation->entry.len > 0 && invitation->entry.len <= DOC_ENVELOPE_MAX &&
+  return is_name(&invitation->document) && doc_room_is_line(invitation->title, 1, DOC_ROOM_TITLE_MAX) &&
+         doc_room_are_addresses(invitation->addresses, invitation->n_addresses, 1) &&
+         is_key(&invitation->server) && invitation->number > 0 && invitation->entry.len > 0 &&
+         invitation->entry.len <= DOC_ENVELOPE_MAX &&
          invitation->digest.len == (invitation->start > 0 ? DOC_CHAIN_LENGTH : 0u);
 }
 
@@ -221,7 +224,7 @@ is_caller(gconstpointer unpacked)
   const DocRoomCaller *caller = unpacked;
   return caller->service >= DOPPEL__ROOM__CALLER__SERVICE__DEVICE &&
          caller->service <= DOPPEL__ROOM__CALLER__SERVICE__HEADS && is_key(&caller->user) &&
-         is_line(caller->name, 0, DOC_ROOM_USER_MAX);
+         doc_room_is_line(caller->name, 0, DOC_ROOM_USER_MAX);
 }
 
 /* ---- taking ---- */

@@ -50,6 +50,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DocRoomHeads, doc_room_heads_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DocRoomPeerAnswer, doc_room_peer_answer_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DocRoomCaller, doc_room_caller_free)
 
+/* What may be shown, and where a server may be, as above: of what was kept in a file. */
+gboolean doc_room_is_line(const char *text, gsize least, gsize most);
+gboolean doc_room_are_addresses(char **addresses, gsize count, gsize least);
+
 /* An error as the room says it, `words` (the caller's) on one line; and what was said as an error (FALSE). */
 void doc_room_failed_init(Doppel__Room__Failed *failed, const GError *error, char **words);
 gboolean doc_room_failed(const Doppel__Room__Failed *failed, GError **error);

@@ -221,6 +221,7 @@ room_take_invitation(DocRoom *room, const IdentityPublic *user, const char *name
   if (!server)
     return FALSE;
   if (document) {
+    room_talks_forget(room, document, NULL); /* a device may be asking about it */
     g_ptr_array_remove(room->documents, document);
   }
   document = room_document_new(room, &of, invitation->title);

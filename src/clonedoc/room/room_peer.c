@@ -420,21 +420,28 @@ room_knows(const DocRoom *room, const IdentityPublic *user)
   return FALSE;
 }
 
+/* All that is told is taken before any of it is answered: what is said of a document may change by the next.
+ */
 gboolean
 room_answer_heads(RoomTalk *talk, const DocRoomHeads *heads, GError **error)
 {
+  RoomDocument *about[DOC_ROOM_HEADS_MAX];
+  gboolean late[DOC_ROOM_HEADS_MAX];
   Doppel__Room__Head own[DOC_ROOM_HEADS_MAX], *of_own[DOC_ROOM_HEADS_MAX];
   DocRoomPeerAnswer answer = DOPPEL__ROOM__PEER_ANSWER__INIT;
+  guint count = 0;
   gsize bytes = 0;
-  for (gsize i = 0; i < heads->n_heads && bytes < MESSAGE_BYTES; i++) {
+  for (gsize i = 0; i < heads->n_heads; i++) {
     RoomDocument *document = room_find(talk->room, heads->heads[i]->document.data);
     if (!document || !is_member(document, &talk->user))
       continue;
-    gboolean late = room_peer_head(document, &talk->user, heads->heads[i]);
-    fill_head(&own[answer.n_heads], document, late);
-    bytes += own[answer.n_heads].proof.len + DOC_HEAD_MAX;
-    of_own[answer.n_heads] = &own[answer.n_heads];
-    answer.n_heads++;
+    late[count] = room_peer_head(document, &talk->user, heads->heads[i]);
+    about[count++] = document;
+  }
+  for (guint i = 0; i < count && bytes < MESSAGE_BYTES; i++) {
+    fill_head(&own[i], about[i], late[i]);
+    bytes += own[i].proof.len + DOC_HEAD_MAX;
+    of_own[answer.n_heads++] = &own[i];
   }
   if (answer.n_heads == 0) {
     g_propagate_error(error, not_theirs());

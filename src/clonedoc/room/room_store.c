@@ -276,12 +276,13 @@ take_again(guint64 number, GBytes *entry, DocVerdict verdict, gint64 time, gpoin
 }
 
 static gboolean
-load_head(DocHead *head, sqlite3_stmt *statement, int column, const IdentityPublic *server)
+load_head(const RoomDocument *document, DocHead *head, sqlite3_stmt *statement, int column)
 {
   g_autoptr(GBytes) packed = column_bytes(statement, column);
   gsize length;
   const void *bytes = data_of(packed, &length);
-  return !packed || doc_head_decode(head, bytes, length, server, NULL);
+  return !packed || (doc_head_decode(head, bytes, length, &document->server->key, NULL) &&
+                     doc_name_equal(&head->document, &document->name));
 }
 
 DocDocument *
@@ -295,10 +296,11 @@ room_kept_state(const RoomDocument *document, GError **error)
   g_autoptr(GBytes) bytes = column_bytes(state, 0);
   gsize length;
   const void *data = data_of(bytes, &length);
-  DocDocument *doc = doc_document_load(room->key, data, length, NULL);
-  if (!doc)
-    damaged(room, error);
-  return doc;
+  g_autoptr(DocDocument) doc = doc_document_load(room->key, data, length, NULL);
+  if (doc && doc_name_equal(doc_document_name(doc), &document->name))
+    return g_steal_pointer(&doc);
+  damaged(room, error);
+  return NULL;
 }
 
 static DatabaseUse *
@@ -313,8 +315,7 @@ use_own(const RoomDocument *document, GError **error)
 static gboolean
 load_heads(const RoomDocument *document, sqlite3_stmt *own, DocHead *head, DocHead *ahead, GError **error)
 {
-  return (load_head(head, own, 1, &document->server->key) &&
-          load_head(ahead, own, 2, &document->server->key)) ||
+  return (load_head(document, head, own, 1) && load_head(document, ahead, own, 2)) ||
          damaged(document->room, error);
 }
 
@@ -395,10 +396,23 @@ load_people(RoomDocument *document, GError **error)
     person->head_at = sqlite3_column_int64(statement, 7);
     person->told = -1;
     if (!database_blob(statement, 0, person->key.bytes, sizeof person->key) ||
-        !database_blob(statement, 1, person->user.bytes, sizeof person->user))
+        !database_blob(statement, 1, person->user.bytes, sizeof person->user) || !person->name ||
+        !doc_room_is_line(person->name, 0, DOC_ROOM_USER_MAX) || person->invite > ROOM_INVITE_DUE)
       return damaged(document->room, error);
   }
   return step == 0;
+}
+
+/* What is shown of it, and what the rest rests on. */
+static gboolean
+is_whole(const RoomDocument *document)
+{
+  gboolean invited = document->stage == ROOM_STAGE(INVITED);
+  return doc_room_is_line(document->title, 1, DOC_ROOM_TITLE_MAX) &&
+         (!document->from || doc_room_is_line(document->from, 0, DOC_ROOM_USER_MAX)) &&
+         (invited || document->stage == ROOM_STAGE(JOINED) || document->stage == ROOM_STAGE(JOINING) ||
+          document->stage == ROOM_STAGE(RECOVERING)) &&
+         (!invited || (document->invitation && document->from));
 }
 
 /* A row of `document`. */
@@ -407,10 +421,14 @@ load(DocRoom *room, sqlite3_stmt *row, GError **error)
 {
   DocName name;
   IdentityPublic server;
-  if (!database_blob(row, 0, name.bytes, sizeof name) || !database_blob(row, 3, server.bytes, sizeof server))
+  const char *title = (const char *)sqlite3_column_text(row, 1),
+             *list = (const char *)sqlite3_column_text(row, 2);
+  g_auto(GStrv) addresses = g_strsplit(list ? list : "", " ", -1);
+  if (!database_blob(row, 0, name.bytes, sizeof name) ||
+      !database_blob(row, 3, server.bytes, sizeof server) || !title ||
+      !doc_room_are_addresses(addresses, g_strv_length(addresses), 1))
     return damaged(room, error);
-  RoomDocument *document = room_document_new(room, &name, (const char *)sqlite3_column_text(row, 1));
-  g_auto(GStrv) addresses = g_strsplit((const char *)sqlite3_column_text(row, 2), " ", -1);
+  RoomDocument *document = room_document_new(room, &name, title);
   g_ptr_array_add(room->documents, document);
   document->server = room_server_get(room, addresses, g_strv_length(addresses), &server, error);
   if (!document->server)
@@ -428,7 +446,7 @@ load(DocRoom *room, sqlite3_stmt *row, GError **error)
   int fault = sqlite3_column_int(row, 12);
   if (!database_blob(row, 6, document->from_user.bytes, sizeof document->from_user) ||
       !database_blob(row, 10, document->start.digest.bytes, sizeof document->start.digest) || fault < 0 ||
-      fault >= DOC_FAULTS)
+      fault >= DOC_FAULTS || !is_whole(document))
     return damaged(room, error);
   return document->stage == ROOM_STAGE(INVITED) ||
          (load_doc(document, (DocFault)fault, error) && load_copies(document, error) &&

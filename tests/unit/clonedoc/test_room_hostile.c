@@ -1,0 +1,318 @@
+/* Rooms whose file was damaged, and other members' clones that say things in an unusual order. */
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <sqlite3.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "clonedoc/evidence.h"
+#include "identity/statement.h"
+#include "room_world.h"
+#include "wire/doc.pb-c.h"
+#include "wire/message.h"
+
+typedef struct {
+  Keeper *keeper;
+  const DocName *name;
+  Doppel__Room__State state;
+  guint64 number;
+} Wanted;
+
+static gboolean
+is_so(gpointer data)
+{
+  const Wanted *wanted = data;
+  g_autoptr(DocRoomAnswer) row = keeper_row(wanted->keeper, wanted->name);
+  return row && row->row->state == wanted->state && row->row->number >= wanted->number;
+}
+
+static void
+await(Keeper *keeper, const DocName *name, Doppel__Room__State state, guint64 number)
+{
+  Wanted wanted = {keeper, name, state, number};
+  room_world_until(keeper->world, is_so, &wanted);
+}
+
+/* A document of the first one's, in which the second one writes. */
+static void
+make_document(RoomWorld *world, DocName *name)
+{
+  Keeper *owner = room_world_keeper(world, 0), *other = room_world_keeper(world, 1);
+  keeper_create(owner, room_world_server(world, 0), name);
+  await(owner, name, DOPPEL__ROOM__STATE__JOINED, 1);
+  g_assert_cmpint(keeper_change(owner, name, other, DOPPEL__ROOM__ROLE__WRITER, FALSE), ==,
+                  DOC_ROOM_WHY(NONE));
+  await(other, name, DOPPEL__ROOM__STATE__INVITED, 0);
+  g_assert_cmpint(keeper_accept(other, name), ==, DOC_ROOM_WHY(NONE));
+  await(other, name, DOPPEL__ROOM__STATE__JOINED, 2);
+}
+
+/* ---- files ---- */
+
+static void
+run_sql(const Keeper *keeper, const char *sql)
+{
+  sqlite3 *db;
+  char *why = NULL;
+  g_assert_cmpint(sqlite3_open(keeper->path, &db), ==, SQLITE_OK);
+  if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
+    g_error("%s: %s", sql, why);
+  g_assert_cmpint(sqlite3_changes(db), >, 0);
+  g_assert_cmpint(sqlite3_close(db), ==, SQLITE_OK);
+}
+
+static DocRoom *
+open_again(const Keeper *keeper, GError **error)
+{
+  DocRoomOptions options = DOC_ROOM_OPTIONS_DEFAULT;
+  options.path = keeper->path;
+  options.key = keeper->key;
+  options.user = *identity_key_public(keeper->user);
+  return doc_room_open(&options, error);
+}
+
+/* What makes no sense is refused with words; the server is not accused of it. */
+static void
+test_damaged(void)
+{
+  static const char *const damages[] = {
+      "UPDATE document SET title = 'two' || char(10) || 'lines'",
+      "UPDATE document SET title = CAST(x'fffe' AS TEXT)",
+      "UPDATE document SET title = ''",
+      "UPDATE document SET addresses = ''",
+      "UPDATE document SET addresses = 'host:1 ' || char(7)",
+      "UPDATE document SET server = x'00'",
+      "UPDATE document SET stage = 77",
+      "UPDATE document SET stage = 1",
+      "UPDATE document SET fault = -1",
+      "UPDATE document SET inviter = x'fffe'",
+      "UPDATE state SET state = (SELECT state FROM state ORDER BY rowid DESC LIMIT 1)",
+      "UPDATE own SET head = (SELECT head FROM own ORDER BY rowid DESC LIMIT 1) WHERE rowid = (SELECT "
+      "min(rowid) FROM own)",
+      "UPDATE own SET own = x'0102'",
+      "UPDATE person SET said = x'fffe'",
+      "UPDATE person SET invite = 9",
+      "UPDATE person SET user = x'01'",
+      "UPDATE copy SET pair = x'01'",
+      "DELETE FROM entry",
+      "DELETE FROM own",
+      "DELETE FROM state",
+  };
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *keeper = room_world_keeper(world, 0);
+  DocName name, other;
+  g_autofree char *kept = NULL;
+  gsize length;
+  make_document(world, &name);
+  make_document(world, &other);
+  device_type(device_new(keeper, &name, 1), 0, "text");
+  g_free(room_world_settle(world, &name, 4));
+  g_clear_pointer(&keeper->room, doc_room_free);
+  g_assert_true(g_file_get_contents(keeper->path, &kept, &length, NULL));
+  for (guint i = 0; i < G_N_ELEMENTS(damages); i++) {
+    g_autoptr(GError) error = NULL;
+    run_sql(keeper, damages[i]);
+    g_autoptr(DocRoom) room = open_again(keeper, &error);
+    if (room || error->code != DOPPEL_ERROR_FAILED)
+      g_error("%s: %s", damages[i], error ? error->message : "it was taken");
+    g_assert_true(g_file_set_contents(keeper->path, kept, (gssize)length, NULL));
+  }
+  keeper->room = open_again(keeper, NULL);
+  g_assert_nonnull(keeper->room);
+}
+
+/* ---- other clones ---- */
+
+static void
+say(int fd, GBytes *message)
+{
+  gsize length;
+  const void *data = g_bytes_get_data(message, &length);
+  guint32 prefix = GUINT32_TO_BE((guint32)length);
+  g_assert_cmpint(send(fd, &prefix, sizeof prefix, MSG_NOSIGNAL), ==, sizeof prefix);
+  g_assert_cmpint(send(fd, data, length, MSG_NOSIGNAL), ==, length);
+}
+
+static int
+converse(Keeper *keeper, DocRoomService service, const Keeper *from)
+{
+  int ends[2];
+  g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
+  doc_room_converse(keeper->room, ends[1], service, from ? identity_key_public(from->user) : NULL, "user");
+  return ends[0];
+}
+
+static DocRoomPeerAnswer *
+tell(Keeper *keeper, DocRoomService service, const Keeper *from, GBytes *message)
+{
+  g_autoptr(GByteArray) in = g_byte_array_new();
+  g_autoptr(GBytes) frame = NULL;
+  guint8 buffer[65536];
+  gsize length;
+  int fd = converse(keeper, service, from);
+  say(fd, message);
+  for (gssize got = -1; got != 0;) {
+    room_world_step(keeper->world);
+    got = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (got > 0)
+      g_byte_array_append(in, buffer, (guint)got);
+    g_assert_true(got >= 0 || errno == EAGAIN);
+  }
+  close(fd);
+  g_assert_cmpint(doc_room_frame_take(in, DOC_ROOM_PEER_MAX, &frame, NULL), ==, 1);
+  const void *data = g_bytes_get_data(frame, &length);
+  DocRoomPeerAnswer *answer = doc_room_peer_answer_take(data, length, NULL);
+  g_assert_nonnull(answer);
+  return answer;
+}
+
+/* Of a history that nobody has. */
+static GBytes *
+sign_other(const ServerWorld *server, const DocName *document, guint64 number)
+{
+  static const guint8 chain[DOC_CHAIN_LENGTH] = {5};
+  guint8 signature[IDENTITY_SIGNATURE_LENGTH];
+  Doppel__Wire__DocHead head = DOPPEL__WIRE__DOC_HEAD__INIT;
+  Doppel__Wire__DocSigned with = DOPPEL__WIRE__DOC_SIGNED__INIT;
+  head.version = 1;
+  head.document = wire_borrow(document->bytes, sizeof document->bytes);
+  head.number = number;
+  head.chain = wire_borrow(chain, sizeof chain);
+  g_autoptr(GBytes) statement = wire_pack(&head.base);
+  gsize length;
+  const void *bytes = g_bytes_get_data(statement, &length);
+  statement_sign(server->key, STATEMENT_DOC_HEAD, bytes, length, signature);
+  with.statement = wire_borrow(bytes, length);
+  with.signature = wire_borrow(signature, sizeof signature);
+  return wire_pack(&with.base);
+}
+
+/* One message about the same document several times. */
+static GBytes *
+pack_heads(const DocName *name, GBytes *const *heads, guint count)
+{
+  Doppel__Room__Head of[2], *all[2];
+  DocRoomHeads message = DOPPEL__ROOM__HEADS__INIT;
+  for (guint i = 0; i < count; i++) {
+    of[i] = (Doppel__Room__Head)DOPPEL__ROOM__HEAD__INIT;
+    of[i].document = wire_borrow(name->bytes, sizeof name->bytes);
+    of[i].head = wire_borrow_bytes(heads[i]);
+    all[i] = &of[i];
+  }
+  message.heads = all;
+  message.n_heads = count;
+  return wire_pack(&message.base);
+}
+
+static void
+check_proofs(const DocRoomPeerAnswer *answer, const ServerWorld *server)
+{
+  for (gsize i = 0; i < answer->n_heads; i++) {
+    const ProtobufCBinaryData *proof = &answer->heads[i]->proof;
+    DocEvidence evidence;
+    g_assert_true(
+        doc_evidence_check(proof->data, proof->len, identity_key_public(server->key), &evidence, NULL));
+  }
+}
+
+/* The old conflict, known since the recovery, and a new one: the answer shows proofs that are there. */
+static void
+test_told_twice(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *keeper = room_world_keeper(world, 0), *other = room_world_keeper(world, 1);
+  const ServerWorld *server = room_world_server(world, 0);
+  DocName name;
+  make_document(world, &name);
+  Device *device = device_new(keeper, &name, 1);
+  device_type(device, 0, "one");
+  g_free(room_world_settle(world, &name, 3));
+  world->apart = TRUE;
+  g_autoptr(GBytes) old = sign_other(server, &name, 3), newer = sign_other(server, &name, 4);
+  GBytes *heads[] = {old, newer};
+  g_autoptr(GBytes) first = pack_heads(&name, heads, 1), second = pack_heads(&name, heads, 2);
+  g_autoptr(DocRoomPeerAnswer) shown = tell(keeper, DOC_ROOM_HEADS, other, first);
+  g_assert_cmpuint(shown->n_heads, ==, 1);
+  check_proofs(shown, server);
+  await(keeper, &name, DOPPEL__ROOM__STATE__STOPPED, 3);
+  g_assert_cmpint(keeper_recover(keeper, &name, NULL), ==, DOC_ROOM_WHY(NONE));
+  await(keeper, &name, DOPPEL__ROOM__STATE__JOINED, 3);
+  device_type(device, 0, "two");
+  g_free(room_world_settle(world, &name, 6));
+  await(keeper, &name, DOPPEL__ROOM__STATE__JOINED, 4);
+  g_autoptr(DocRoomPeerAnswer) again = tell(keeper, DOC_ROOM_HEADS, other, second);
+  g_assert_cmpuint(again->n_heads, ==, 2);
+  check_proofs(again, server);
+  await(keeper, &name, DOPPEL__ROOM__STATE__STOPPED, 4);
+}
+
+static GBytes *
+take_invitation(Keeper *owner)
+{
+  for (gint64 until = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;;) {
+    while (g_main_context_iteration(NULL, FALSE))
+      ;
+    g_assert_true(doc_room_work(owner->room, NULL));
+    g_autoptr(DocErrand) errand = doc_room_next_errand(owner->room);
+    if (errand && g_str_equal(errand->service, "doc-invite"))
+      return g_bytes_ref(errand->message);
+    g_assert_cmpint(g_get_monotonic_time(), <, until);
+  }
+}
+
+static void
+ask_change(Keeper *owner, const DocName *name, const Keeper *who)
+{
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  Doppel__Room__Change change = DOPPEL__ROOM__CHANGE__INIT;
+  change.document = wire_borrow(name->bytes, sizeof name->bytes);
+  change.role = DOPPEL__ROOM__ROLE__WRITER;
+  change.origin = wire_borrow(identity_key_public(who->user)->bytes, IDENTITY_PUBLIC_LENGTH);
+  change.key = wire_borrow(identity_key_public(who->key)->bytes, IDENTITY_PUBLIC_LENGTH);
+  question.what_case = DOC_ROOM_ASK(CHANGE);
+  question.change = &change;
+  int fd = converse(owner, DOC_ROOM_DEVICE, NULL);
+  g_assert_true(doc_room_send(fd, &question.base, NULL));
+  g_assert_true(doc_room_work(owner->room, NULL));
+  close(fd);
+}
+
+/* An invitation comes again at the moment when a device asks about the first. */
+static void
+test_invited_again(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *owner = room_world_keeper(world, 0), *other = room_world_keeper(world, 1);
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  DocName name;
+  keeper_create(owner, room_world_server(world, 0), &name);
+  await(owner, &name, DOPPEL__ROOM__STATE__JOINED, 1);
+  ask_change(owner, &name, other);
+  g_autoptr(GBytes) invitation = take_invitation(owner);
+  g_autoptr(DocRoomPeerAnswer) taken = tell(other, DOC_ROOM_INVITE, owner, invitation);
+  g_assert_true(taken->taken);
+  question.what_case = DOC_ROOM_ASK(VERIFY);
+  question.verify = wire_borrow(name.bytes, sizeof name.bytes);
+  int device = converse(other, DOC_ROOM_DEVICE, NULL), clone = converse(other, DOC_ROOM_INVITE, owner);
+  g_assert_true(doc_room_send(device, &question.base, NULL));
+  say(clone, invitation);
+  g_assert_true(doc_room_work(other->room, NULL));
+  g_assert_true(doc_room_work(other->room, NULL));
+  /* The device has to ask again, about the one that there is now. */
+  guint8 byte;
+  g_assert_cmpint(recv(device, &byte, 1, MSG_DONTWAIT), ==, 0);
+  close(device);
+  close(clone);
+  await(other, &name, DOPPEL__ROOM__STATE__INVITED, 0);
+}
+
+int
+main(int argc, char **argv)
+{
+  g_test_init(&argc, &argv, NULL);
+  g_test_add_func("/room/damaged", test_damaged);
+  g_test_add_func("/room/told-twice", test_told_twice);
+  g_test_add_func("/room/invited-again", test_invited_again);
+  return g_test_run();
+}
