@@ -75,7 +75,8 @@ own_address(void *data)
 {
   const LightClone *clone = data;
   /* A clone that is never dialled has to say something. */
-  const char *one[] = {clone->address ? clone->address : "127.0.0.1:9", NULL};
+  const char *listens = clone->address ? clone->address : "127.0.0.1:9";
+  const char *one[] = {clone->told ? clone->told : listens, NULL};
   return g_strdupv((char **)one);
 }
 

@@ -12,11 +12,12 @@
 typedef struct {
   guint number;
   char *name;
-  char *place;   /* its C2C directory */
-  char *socket;  /* of its node */
-  char *store;   /* of generations, below `place` */
-  char *address; /* "host:port" where it listens; NULL: it is never dialled */
-  pid_t host;    /* 0: it does not run */
+  char *place;      /* its C2C directory */
+  char *socket;     /* of its node */
+  char *store;      /* of generations, below `place` */
+  char *address;    /* "host:port" where it listens; NULL: it is never dialled */
+  const char *told; /* where others are told that it is; NULL: there. Borrowed */
+  pid_t host;       /* 0: it does not run */
 } LightClone;
 
 /* One that does not run yet; its directory in `folder` is made, if it is not there. */
