@@ -225,10 +225,12 @@ room_entries_each(const RoomDocument *document, guint64 from, guint64 to, RoomEn
   while (statement && (step = database_step(statement, error)) > 0) {
     g_autoptr(GBytes) entry = column_bytes(statement, 1);
     guint64 number = (guint64)sqlite3_column_int64(statement, 0);
+    gint64 verdict = sqlite3_column_int64(statement, 2);
     if (document->forget_entries && number > document->forget_after)
       break;
-    if (entry && !each(number, entry, (DocVerdict)sqlite3_column_int(statement, 2),
-                       sqlite3_column_int64(statement, 3), data))
+    if (verdict < DOC_GOOD || verdict > DOC_VOID_OLD)
+      return damaged(document->room, error);
+    if (entry && !each(number, entry, (DocVerdict)verdict, sqlite3_column_int64(statement, 3), data))
       return TRUE;
   }
   if (step < 0)

@@ -95,6 +95,7 @@ test_damaged(void)
       "UPDATE person SET invite = 9",
       "UPDATE person SET user = x'01'",
       "UPDATE copy SET pair = x'01'",
+      "UPDATE entry SET verdict = 99999",
       "DELETE FROM entry",
       "DELETE FROM own",
       "DELETE FROM state",
