@@ -13,7 +13,7 @@ int clonedocd_check(int argc, char **argv);
   "Where the server keeps its key and, by default, the documents' entries (/var/lib/clonedocd, or "          \
   "~/.local/state/clonedocd for who is not root)"
 #define CLONEDOCD_LOG_HELP                                                                                   \
-  "Where entries are: a folder (STATE/log), or another log that several servers share"
+  "Where entries are: a folder (STATE/log), or nats://HOST:PORT[,HOST:PORT...][/NAME]"
 
 /* Where a server is: what every verb may be told. */
 typedef struct {
