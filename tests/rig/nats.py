@@ -1,16 +1,10 @@
-"""A NATS cluster with JetStream on this machine for tests: servers with ports of loopback, their data on a disk."""
+"""A NATS cluster with JetStream on this machine for tests."""
 
 import json
-import os
-import pathlib
-import shutil
-import signal
-import subprocess
-import tempfile
-import time
 import urllib.request
 
-from clone_host import free_port, on_disk
+import cluster
+from clone_host import free_port
 
 CONFIGURATION = """
 server_name: {name}
@@ -24,13 +18,13 @@ cluster: {{name: doppel-test, listen: "{route}", routes: [{routes}]}}
 """
 
 
-class Server:
+class Server(cluster.Member):
     """One nats-server."""
 
     def __init__(self, name, directory, payload):
-        self.name, self.directory, self.payload = name, pathlib.Path(directory), payload
+        super().__init__(name, directory)
+        self.payload = payload
         self.address, self.route, self.monitor = (f"127.0.0.1:{free_port()}" for _ in range(3))
-        self.process = None
 
     def configure(self, servers):
         """Writes its configuration; `servers`: all of the cluster."""
@@ -39,11 +33,8 @@ class Server:
         (self.directory / "conf").write_text(text)
 
     def start(self):
-        """Starts it; it goes on from its data, if it has some."""
-        with open(self.directory / "log", "ab") as log:
-            # In a group of its own: an interrupt of the test is for the test to handle.
-            self.process = subprocess.Popen(["nats-server", "-c", str(self.directory / "conf")], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, process_group=0)
+        """Starts it."""
+        self.launch(["nats-server", "-c", str(self.directory / "conf")])
 
     def ask(self, path):
         """What its monitor says."""
@@ -66,88 +57,25 @@ class Server:
         except (OSError, ValueError, KeyError):
             return {}
 
-    def kill(self):
-        """SIGKILL."""
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
-    def freeze(self, frozen):
-        """Stops it without ending it, or lets it go on."""
-        self.process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+class Cluster(cluster.Cluster):
+    """Servers that make one cluster, or one that is alone."""
 
-
-class Cluster:
-    """Servers that make one cluster, or one that is alone; a context manager that removes all of it."""
+    PROGRAM = PACKAGE = "nats-server"
 
     def __init__(self, count=3, payload="9MB"):
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="doppel-nats-", dir=on_disk()))
-        self.servers = []
-        for i in range(count):
-            (self.directory / f"n{i}").mkdir()
-            self.servers.append(Server(f"n{i}", self.directory / f"n{i}", payload))
-        for server in self.servers:
-            server.configure(self.servers)
-
-    @staticmethod
-    def missing():
-        """Why there can be no cluster here, or None."""
-        if not shutil.which("nats-server"):
-            return "there is no nats-server (package nats-server)"
-        return None if on_disk() else "there is no directory for temporary files on a disk"
+        super().__init__()
+        self.members = [Server(f"n{i}", self.directory / f"n{i}", payload) for i in range(count)]
+        for server in self.members:
+            server.configure(self.members)
 
     def uri(self, name="test", servers=None):
         """For clonedocd's --log."""
-        return f"nats://{','.join(server.address for server in servers or self.servers)}/{name}"
+        return f"nats://{','.join(server.address for server in servers or self.members)}/{name}"
 
-    def start(self, *servers):
-        """Starts these servers, or all, and waits until they are healthy."""
-        for server in servers or self.servers:
-            server.start()
-        self.wait(*servers)
-
-    def wait(self, *servers, patience=180):
-        """Waits until these servers, or all, are healthy."""
-        limit = time.monotonic() + patience
-        for server in servers or self.servers:
-            while not server.healthy():
-                if time.monotonic() > limit or server.process.poll() is not None:
-                    raise RuntimeError(f"NATS' {server.name} does not start: {self.said(server)}")
-                time.sleep(0.1)
-
-    @staticmethod
-    def said(server):
-        """The end of its log."""
-        return (server.directory / "log").read_text(errors="replace")[-2000:]
-
-    def leader(self, name="test", patience=120):
-        """The server that leads this log's stream."""
-        limit = time.monotonic() + patience
-        while time.monotonic() < limit:
-            for server in self.servers:
-                leader = server.streams().get(f"doppel-{name}") if server.process else None
-                found = [other for other in self.servers if other.name == leader and other.process]
-                if found:
-                    return found[0]
-            time.sleep(0.1)
-        raise RuntimeError("NATS' servers choose no leader")
-
-    def mend(self):
-        """Starts those that do not run."""
-        gone = [server for server in self.servers if not server.process]
-        if gone:
-            self.start(*gone)
-
-    def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        for server in self.servers:
-            server.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
+    def leader(self, name="test"):
+        """The server that leads this log's stream, as those say that run."""
+        def leads(server):
+            said = {other.streams().get(f"doppel-{name}") for other in self.members if other.process}
+            return server.name in said
+        return self.find_leader(leads)
