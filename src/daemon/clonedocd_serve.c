@@ -24,20 +24,6 @@ options_clear(Options *options)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
 static gboolean
-read_founders(char **texts, GArray *founders, GError **error)
-{
-  for (char **text = texts; text && *text; text++) {
-    IdentityPublic key;
-    if (!identity_public_from_text(*text, &key, error)) {
-      g_prefix_error(error, "--founder %s: ", *text);
-      return FALSE;
-    }
-    g_array_append_val(founders, key);
-  }
-  return TRUE;
-}
-
-static gboolean
 check_limits(const Options *options, GError **error)
 {
   const struct {
@@ -75,15 +61,6 @@ open_listeners(DocServer *server, char **addresses, GPtrArray *names, GError **e
 }
 
 static void
-tell_begin(GPtrArray *names, const IdentityKey *key)
-{
-  g_ptr_array_add(names, NULL);
-  g_autofree char *list = g_strjoinv(", ", (char **)names->pdata);
-  g_autofree char *text = identity_public_to_text(identity_key_public(key));
-  g_printerr("clonedocd: listening on %s; the server's key is %s\n", list, text);
-}
-
-static void
 tell_end(const DocServer *server)
 {
   DocServerCounters counters = doc_server_counters(server);
@@ -100,7 +77,7 @@ serve(Options *options, GError **error)
 {
   g_auto(Fd) lock = -1;
   g_autoptr(GArray) founders = g_array_new(FALSE, FALSE, sizeof(IdentityPublic));
-  if (!check_limits(options, error) || !read_founders(options->founders, founders, error) ||
+  if (!check_limits(options, error) || !served_read_keys("--founder", options->founders, founders, error) ||
       !clonedocd_place_complete(&options->place, error) ||
       /* Servers that share a log have a state directory each, all with the same key. */
       !served_lock("clonedocd", options->place.state, "documents", &lock, error))
@@ -125,7 +102,7 @@ serve(Options *options, GError **error)
   if (!server || !open_listeners(server, options->listen, names, error) ||
       !served_note_listening(options->place.state, names, error))
     return FALSE;
-  tell_begin(names, key);
+  served_tell_listening("clonedocd", names, "the server's", key);
   served_run();
   tell_end(server);
   return TRUE;

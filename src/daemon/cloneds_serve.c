@@ -26,20 +26,6 @@ options_clear(Options *options)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
 static gboolean
-read_providers(char **texts, GArray *providers, GError **error)
-{
-  for (char **text = texts; text && *text; text++) {
-    IdentityPublic key;
-    if (!identity_public_from_text(*text, &key, error)) {
-      g_prefix_error(error, "--provider %s: ", *text);
-      return FALSE;
-    }
-    g_array_append_val(providers, key);
-  }
-  return TRUE;
-}
-
-static gboolean
 open_listeners(DirectoryServer *server, char **addresses, GPtrArray *names, GError **error)
 {
   g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
@@ -71,7 +57,7 @@ serve(Options *options, GError **error)
     return doppel_error_set(error, DOPPEL_ERROR_USAGE, "--rate is a number from 0 on");
   if (options->heal < 1 || options->heal > 86400)
     return doppel_error_set(error, DOPPEL_ERROR_USAGE, "--heal is a number of seconds from 1 to 86400");
-  if (!read_providers(options->providers, providers, error) ||
+  if (!served_read_keys("--provider", options->providers, providers, error) ||
       !cloneds_place_complete(&options->place, error) ||
       /* Two over one state would give out one number twice to peers. An etcd's are many, each with a state
        * directory of its own that has the same key. */
@@ -92,10 +78,7 @@ serve(Options *options, GError **error)
   if (!server || !open_listeners(server, options->listen, names, error) ||
       !served_note_listening(options->place.state, names, error))
     return FALSE;
-  g_ptr_array_add(names, NULL);
-  g_autofree char *list = g_strjoinv(", ", (char **)names->pdata);
-  g_autofree char *text = identity_public_to_text(identity_key_public(key));
-  g_printerr("cloneds: listening on %s; the directory's key is %s\n", list, text);
+  served_tell_listening("cloneds", names, "the directory's", key);
   directory_peer_service_start(peers, server, NULL);
   served_run();
   directory_peer_service_stop(peers);

@@ -77,6 +77,30 @@ served_note_listening(const char *state, const GPtrArray *names, GError **error)
          doppel_error_set(error, DOPPEL_ERROR_FAILED, "%s", why->message);
 }
 
+void
+served_tell_listening(const char *program, const GPtrArray *names, const char *whose, const IdentityKey *key)
+{
+  g_autoptr(GString) list = g_string_new(NULL);
+  g_autofree char *text = identity_public_to_text(identity_key_public(key));
+  for (guint i = 0; i < names->len; i++)
+    g_string_append_printf(list, "%s%s", i > 0 ? ", " : "", (const char *)names->pdata[i]);
+  g_printerr("%s: listening on %s; %s key is %s\n", program, list->str, whose, text);
+}
+
+gboolean
+served_read_keys(const char *option, char **texts, GArray *keys, GError **error)
+{
+  for (char **text = texts; text && *text; text++) {
+    IdentityPublic key;
+    if (!identity_public_from_text(*text, &key, error)) {
+      g_prefix_error(error, "%s %s: ", option, *text);
+      return FALSE;
+    }
+    g_array_append_val(keys, key);
+  }
+  return TRUE;
+}
+
 /* Where others reach what listens there; of every address, by this machine's name. */
 static char *
 reachable(const char *address)

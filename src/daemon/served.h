@@ -16,12 +16,17 @@ gboolean served_lock(const char *program, const char *state, const char *what, i
  * (of int) and what they are bound to to `names`. */
 gboolean served_listen(char **addresses, const char *port, GArray *fds, GPtrArray *names, GError **error);
 
-/* Remembers where it listens, for served_print_key(). */
+/* Remembers where it listens, for served_print_key(); and says so, with the key, which is `whose`. */
 gboolean served_note_listening(const char *state, const GPtrArray *names, GError **error);
+void served_tell_listening(const char *program, const GPtrArray *names, const char *whose,
+                           const IdentityKey *key);
 
 /* Prints ADDRESS=KEY, a line for each address: those that are said, else where it listened last. */
 gboolean served_print_key(const char *state, const IdentityKey *key, const char *const *addresses,
                           const char *port, GError **error);
+
+/* Appends the keys (IdentityPublic) that an option names; USAGE for one that is none. */
+gboolean served_read_keys(const char *option, char **texts, GArray *keys, GError **error);
 
 /* So many descriptors, where the system lets it. */
 void served_allow_descriptors(guint count);
