@@ -195,18 +195,20 @@ paper_work(const PaperWho *of)
       timeout_ms = timeout_ms < 0 ? left : MIN(timeout_ms, left);
     }
     if (looked >= 0)
-      cpu_of_orders += cpu_seconds() - looked - (cpu_of_orders - orders_before);
+      cpu_of_orders = orders_before + cpu_seconds() - looked;
     looked = -1;
+    double before = cpu_seconds();
     if (poll((struct pollfd *)fds->data, fds->len, timeout_ms) < 0 && errno != EINTR)
       paper_die(who, "poll", g_strerror(errno));
     if (g_array_index(fds, struct pollfd, 0).revents) {
       guint32 what;
-      double begun = cpu_seconds();
       orders_before = cpu_of_orders;
       if (!take_order(&what))
         return;
-      if (what == PAPER_LOOK && count_ready(fds) == 0) {
-        looked = begun;
+      gboolean begins = what == PAPER_BEGIN;
+      if ((begins || what == PAPER_LOOK || what == PAPER_END) && count_ready(fds) == 0) {
+        looked = begins ? cpu_at : before;
+        orders_before = begins ? 0 : orders_before;
         continue;
       }
     }
