@@ -46,7 +46,8 @@ key_letter(guint user, guint key)
   return 0x10000 + user * KEYS_MAX + key;
 }
 
-/* A loopback port that nobody has now. */
+/* A loopback port for who asks for it, by SO_REUSEADDR: nobody is given it by chance as long as this process
+ * lives. */
 int free_port(void);
 
 /* ---- links.c: a process of its own, which carries all bytes between the others, and loses them ---- */
