@@ -333,11 +333,32 @@ doc_copy_is_settled(DocCopy *copy, gboolean *settled, GError **error)
   return doc_copies_end(copy->copies, pair && last >= 0, error);
 }
 
+/* Until the clone has answered, each link begins another copy there: what was said over an earlier one may
+ * come late, and would begin the copy anew that has come into use since. */
+static gboolean
+choose_id(DocCopy *copy, GError **error)
+{
+  if (!database_statements_run(copy->copies->statements, error,
+                               "UPDATE document SET copy = randomblob(16) WHERE id = ? AND begun = 0", "i",
+                               copy->id))
+    return FALSE;
+  g_autoptr(DatabaseUse) row = database_statements_use(
+      copy->copies->statements, error, "SELECT copy, begun FROM document WHERE id = ?", "i", copy->id);
+  if (!row || database_step(row, error) < 1)
+    return error && *error ? FALSE : damaged(copy, error);
+  copy->begun = sqlite3_column_int64(row, 1);
+  return database_blob(row, 0, copy->copy, sizeof copy->copy) || damaged(copy, error);
+}
+
 gboolean
 doc_copy_keep(DocCopy *copy, GError **error)
 {
   if (copy->lock < 0 && !lock(copy, error))
     return FALSE;
+  if (!choose_id(copy, error)) {
+    doc_copy_let_go(copy);
+    return FALSE;
+  }
   g_clear_pointer(&copy->pair, doc_pair_free);
   copy->pair = read_pair(copy, &copy->paired, error);
   if (!copy->pair) {

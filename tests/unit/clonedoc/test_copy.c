@@ -242,6 +242,32 @@ test_keeper(void)
   folder_remove(folder);
 }
 
+/* Until the clone has answered, what was said over an earlier link is about another copy. */
+static void
+test_id(void)
+{
+  guint8 ids[4][DOC_COPY_LENGTH];
+  gboolean begun;
+  g_autofree char *folder = folder_new();
+  g_autoptr(DocCopies) copies = open_copies(folder);
+  g_auto(PairEnd) clone = {0};
+  pair_end_init(&clone, DOC_PAIR_CLONE);
+  know(copies, 1, "a");
+  g_autoptr(DocCopy) copy = open_copy(copies, 1);
+  for (guint i = 0; i < G_N_ELEMENTS(ids); i++) {
+    g_assert_true(doc_copy_keep(copy, NULL));
+    doc_copy_id(copy, ids[i], &begun);
+    doc_copy_let_go(copy);
+    if (i == 1)
+      meet(copy, &clone, -1);
+  }
+  g_assert_cmpmem(ids[2], sizeof ids[2], ids[3], sizeof ids[3]);
+  g_assert_cmpint(memcmp(ids[0], ids[1], sizeof ids[0]), !=, 0);
+  g_clear_pointer(&copy, doc_copy_free);
+  g_clear_pointer(&copies, doc_copies_free);
+  folder_remove(folder);
+}
+
 /* Two programs and the clone type, links are cut anywhere, programs end and begin anew: all have the same. */
 static void
 test_random(void)
@@ -358,6 +384,7 @@ main(int argc, char **argv)
   g_test_add_func("/clonedoc/copy/known", test_known);
   g_test_add_func("/clonedoc/copy/programs", test_programs);
   g_test_add_func("/clonedoc/copy/keeper", test_keeper);
+  g_test_add_func("/clonedoc/copy/id", test_id);
   g_test_add_func("/clonedoc/copy/random", test_random);
   g_test_add_func("/clonedoc/copy/long", test_long);
   g_test_add_func("/clonedoc/copy/anew", test_anew);
