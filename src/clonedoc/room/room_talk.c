@@ -14,7 +14,7 @@
 #define QUESTION_MS  30000        /* until there is a question, and until an answer is read */
 #define STRANGER_MAX (64u << 10)  /* bytes that who is no member of anything may ask with, in vain */
 #define PROGRESS_MS  500
-#define VERIFY_MS    10000        /* for who is asked */
+#define VERIFY_MS    10000 /* for who is asked */
 #define PACE_MOST_MS 1000u
 
 void
