@@ -1,13 +1,15 @@
-/* Members of a document, and others, for the tests of its server:
- *   document-user make ADDRESS=KEY WRITERS            makes a document: prints its name
- *   document-user write ADDRESS=KEY NAME WHO COUNT    writer WHO (from 1) appends COUNT entries, one after
- * the other on what it has seen, while it follows; prints "SEQUENCE NUMBER" as soon as one is acknowledged
- *   document-user read ADDRESS=KEY NAME               prints "NUMBER AUTHOR SEQUENCE" of all entries, then
- * "head HEX" document-user strange ADDRESS=KEY NAME            a stranger's attempts: prints what each is
- * answered document-user nonsense ADDRESS=KEY COUNT SEED     random bytes as calls, over COUNT connections
- *   document-user compare KEY HEX HEX                 whether two heads prove that the server showed two
- * histories Keys follow from WHO. All of it is checked as members check it: exit status 3, with "fault:
- * WORDS", where the server is found out, 1 where something else fails. */
+/* Members of a document, and others, for the tests of its server. "document-user VERB ADDRESS=KEY …":
+ *
+ * - make SERVER WRITERS: makes a document; prints its name.
+ * - write SERVER NAME WHO COUNT[,MS]: writer WHO (from 1) appends COUNT entries, with pauses of MS
+ *   milliseconds, each on what it has seen; prints "SEQUENCE NUMBER" as soon as one is acknowledged.
+ * - read SERVER NAME: prints "NUMBER AUTHOR SEQUENCE" of all entries, then "head HEX".
+ * - strange SERVER NAME: a stranger's attempts; prints what each is answered.
+ * - nonsense SERVER COUNT SEED: random bytes as calls, over COUNT connections.
+ * - compare KEY HEX HEX: whether two heads prove that the server showed two histories.
+ *
+ * Keys follow from WHO. All of it is checked as members check it: exit status 3, with "fault: WORDS", where
+ * the server is found out, 1 where something else fails. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,13 +225,16 @@ write_all(int argc, char **argv)
   g_autoptr(GError) error = NULL;
   g_autoptr(Person) self = person_new((guint8)atoi(argv[4]));
   g_auto(User) user = {.self = self};
-  guint count = (guint)atoi(argv[5]);
+  char *rest;
+  gulong count = strtoul(argv[5], &rest, 10), pause_ms = *rest == ',' ? strtoul(rest + 1, NULL, 10) : 0;
   gboolean good = begin(&user, argv[2], argv[3], self->key, &error);
   if (good)
     self->sequence = doc_history_sequence(user.history, identity_key_public(self->key));
   for (guint i = 0; good && i < count; i++) {
     g_autoptr(DocEnvelope) edit = write_edit(&user, i);
     good = write_one(&user, edit, &error);
+    if (good && pause_ms)
+      g_usleep(pause_ms * 1000);
   }
   if (!good)
     return fail(&user, error);
