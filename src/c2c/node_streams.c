@@ -17,7 +17,6 @@ typedef struct {
   Node *node; /* NULL: it is no more */
   IdentityPublic origin;
   char *service;
-  gboolean open; /* nobody has allowed it */
 } NodeServing;
 
 void
@@ -51,15 +50,6 @@ count_serving(const Node *node, const IdentityPublic *origin, const char *servic
     const NodeServing *serving = node->serving->pdata[i];
     count += identity_public_equal(&serving->origin, origin) && strcmp(serving->service, service) == 0;
   }
-  return count;
-}
-
-static guint
-count_open(const Node *node)
-{
-  guint count = 0;
-  for (guint i = 0; i < node->serving->len; i++)
-    count += ((const NodeServing *)node->serving->pdata[i])->open;
   return count;
 }
 
@@ -169,9 +159,6 @@ check_permission(NodeLink *link, const char *service, NodeDecision *decision, gb
   if (node_peer_streams(link->peer) > NODE_STREAMS_PEER ||
       (limits.streams && count_serving(node, origin, service) >= limits.streams))
     return doppel_error_set(error, DOPPEL_ERROR_GONE, "you have as many streams open here as you may");
-  /* However many users somebody has made: others' services, and the owner's, have their place. */
-  if (*open && count_open(node) >= SERVICE_OPEN_MAX)
-    return doppel_error_set(error, DOPPEL_ERROR_GONE, "too many ask here at present: try again later");
   return TRUE;
 }
 
@@ -189,6 +176,7 @@ serve(NodeLink *link, MuxStream *stream, const char *service)
     const ServicePeer peer = {.name = name,
                               .origin = link->peer->origin,
                               .clone_key = link->peer->record->clone_key,
+                              .open = open,
                               .limits = decision.limits};
     fd = answer(node, service, &peer, &why, &error);
   }
@@ -197,7 +185,7 @@ serve(NodeLink *link, MuxStream *stream, const char *service)
     return;
   }
   NodeServing *serving = g_new0(NodeServing, 1);
-  *serving = (NodeServing){node, link->peer->origin, g_strdup(service), open};
+  *serving = (NodeServing){node, link->peer->origin, g_strdup(service)};
   g_ptr_array_add(node->serving, serving);
   mux_accept(stream, NULL, NULL);
   mux_splice(stream, fd, NULL, serving_done, serving);

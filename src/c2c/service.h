@@ -9,6 +9,7 @@ typedef struct {
   char *name; /* as this clone's contacts have it, else as the record says */
   IdentityPublic origin, clone_key;
   gboolean owner; /* the clone's own user, from a device of theirs */
+  gboolean open;  /* nobody has allowed it: the service is open to everybody */
   char *limits;   /* of the permission: "KEY=VALUE,...", "" for none */
 } ServicePeer;
 
@@ -31,7 +32,7 @@ typedef struct {
                        out itself whom it answers */
 } Service;
 
-#define SERVICE_OPEN_MAX 16u /* conversations of open services that nobody has allowed, at a time */
+#define SERVICE_OPEN_MAX 16u /* processes of open services whom nobody has allowed, at a time */
 
 /* Processes of the clone's own, one of each, which are started again when they end. They never return but for
  * a failure (exit status 1, printed to stderr). */

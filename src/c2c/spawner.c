@@ -26,6 +26,7 @@ struct Spawner {
 typedef struct {
   guint64 id;
   IdentityPublic origin;
+  gboolean open; /* as ServicePeer has it */
 } Running;
 
 const Service *
@@ -111,6 +112,23 @@ count_of(const Spawner *spawner, const IdentityPublic *origin)
   return count;
 }
 
+/* However many users somebody has made, and however soon they leave: others' services, and the owner's, have
+ * their place. A process may go on for some time after its stream, so that counting streams would not do. */
+static gboolean
+check_open(const Spawner *spawner, const IdentityPublic *origin, const NodeLimits *limits, GError **error)
+{
+  guint all = 0, theirs = 0;
+  for (guint i = 0; i < spawner->running->len; i++) {
+    const Running *running = &g_array_index(spawner->running, Running, i);
+    all += running->open;
+    theirs += running->open && identity_public_equal(&running->origin, origin);
+  }
+  if (limits->streams && theirs >= limits->streams)
+    return doppel_error_set(error, DOPPEL_ERROR_GONE, "you have as many conversations here as you may");
+  return all < SERVICE_OPEN_MAX ||
+         doppel_error_set(error, DOPPEL_ERROR_GONE, "too many ask here at present: try again later");
+}
+
 static gboolean
 check_start(const Spawner *spawner, const char *service, const ServicePeer *peer, NodeLimits *limits,
             GError **error)
@@ -126,7 +144,7 @@ check_start(const Spawner *spawner, const char *service, const ServicePeer *peer
       count_of(spawner, &peer->origin) >= (peer->owner ? SPAWNER_PER_OWNER : SPAWNER_PER_PEER))
     return doppel_error_set(error, DOPPEL_ERROR_GONE,
                             "too many conversations are under way here: try again later");
-  return TRUE;
+  return !peer->open || check_open(spawner, &peer->origin, limits, error);
 }
 
 static gboolean
@@ -160,7 +178,7 @@ spawner_start(Spawner *spawner, int fd, const char *service, const ServicePeer *
   request.cpu_seconds = limits.cpu_seconds;
   if (!send_request(spawner, socket_fd, &request, error))
     return 0;
-  g_array_append_val(spawner->running, ((Running){++spawner->last, peer->origin}));
+  g_array_append_val(spawner->running, ((Running){++spawner->last, peer->origin, peer->open}));
   return spawner->last;
 }
 

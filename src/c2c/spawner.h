@@ -40,7 +40,8 @@ const Service *spawner_service(const Spawner *spawner, const char *service);
 
 /* Begins a process that answers `fd` (taken, also when it fails). 0 with an error: NOT_FOUND no such service,
  * DENIED it is for the owner only, GONE too many of them at present or no zygote; else the process's number
- * for spawner_next_exit(). The permission's limits (c2c/node_limits.h) apply. */
+ * for spawner_next_exit(). The permission's limits (c2c/node_limits.h) apply; that of streams, to processes
+ * of open services only. */
 guint64 spawner_start(Spawner *spawner, int fd, const char *service, const ServicePeer *peer, GError **error);
 
 /* Ends one early. */

@@ -36,8 +36,21 @@ run_echo(int fd, const char *service, const ServicePeer *peer, const ServicePlac
   return 0;
 }
 
-static const Service world_services[] = {
-    {"echo", FALSE, run_echo}, {"mine", TRUE, run_echo}, {"open", FALSE, run_echo, "streams=8"}, {NULL}};
+/* Goes on after its stream. */
+static int
+run_stay(int fd, const char *service, const ServicePeer *peer, const ServicePlace *place)
+{
+  run_echo(fd, service, peer, place);
+  close(fd);
+  pause();
+  return 0;
+}
+
+static const Service world_services[] = {{"echo", FALSE, run_echo},
+                                         {"mine", TRUE, run_echo},
+                                         {"open", FALSE, run_echo, "streams=8"},
+                                         {"stay", FALSE, run_stay, "streams=4"},
+                                         {NULL}};
 const Service *node_world_services = world_services;
 const ServiceTask *node_world_tasks;
 gboolean (*node_world_sign)(const IdentityKey *key, const guint8 *statement, gsize length,

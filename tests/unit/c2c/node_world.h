@@ -15,7 +15,7 @@ typedef struct {
 } WorldClone;
 
 /* What the nodes of clones that are made from now on offer and sign; by default "echo", "mine" for the owner,
- * and "open" for everybody. */
+ * and for everybody "open", and "stay", whose processes do not end. */
 extern const Service *node_world_services;
 extern const ServiceTask *node_world_tasks;
 extern gboolean (*node_world_sign)(const IdentityKey *key, const guint8 *statement, gsize length,

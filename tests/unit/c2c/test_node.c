@@ -203,6 +203,53 @@ test_open(void)
     close(g_array_index(held, int, i));
 }
 
+/* How many streams and processes there are. */
+static Doppel__Wire__ControlStatus *
+read_status(WorldClone *clone)
+{
+  g_autoptr(GBytes) nothing = g_bytes_new(NULL, 0), answer = NULL;
+  gsize length;
+  g_assert_cmpint(clone_ask_bytes(clone, "status", nothing, &answer), ==, 0);
+  const guint8 *bytes = g_bytes_get_data(answer, &length);
+  Doppel__Wire__ControlStatus *status = doppel__wire__control_status__unpack(NULL, length, bytes);
+  g_assert_nonnull(status);
+  return status;
+}
+
+static void
+assert_processes_left(WorldClone *clone, guint processes)
+{
+  guint streams = 1;
+  for (guint i = 0; streams > 0; i++) {
+    Doppel__Wire__ControlStatus *status = read_status(clone);
+    streams = status->streams;
+    g_assert_cmpuint(status->processes, ==, processes);
+    doppel__wire__control_status__free_unpacked(status, NULL);
+    g_assert_cmpuint(i, <, 3000);
+    g_usleep(20000);
+  }
+}
+
+/* Who leaves at once counts for as long as the process goes on that answers them. */
+static void
+test_open_left(void)
+{
+  g_auto(World) world = world_new();
+  g_autoptr(GPtrArray) many = g_ptr_array_new_with_free_func((GDestroyNotify)clone_free);
+  for (guint i = 1; i <= SERVICE_OPEN_MAX / 4; i++) {
+    g_autofree char *name = g_strdup_printf("user%u", i);
+    WorldClone *clone = clone_bound(200 + 100 * i, name);
+    g_ptr_array_add(many, clone);
+    for (guint j = 0; j < 4; j++)
+      assert_echoes(clone, "bob", "stay");
+    assert_processes_left(world.bob, 4 * i);
+    assert_refused(clone, "bob", "stay", EAGAIN);
+  }
+  assert_refused(world.alice, "bob", "stay", EAGAIN);
+  assert_refused(world.alice, "bob", "open", EAGAIN);
+  assert_echoes(world.bob, "", "mine");
+}
+
 /* A program of bob's offers something; the other end is who it says. */
 static void
 test_listener(void)
@@ -761,6 +808,7 @@ main(int argc, char **argv)
   g_test_add_func("/node/forgotten-permission", test_forgotten_permission);
   g_test_add_func("/node/limit-of-streams", test_limit_of_streams);
   g_test_add_func("/node/open", test_open);
+  g_test_add_func("/node/open-left", test_open_left);
   g_test_add_func("/node/listener", test_listener);
   g_test_add_func("/node/both", test_both);
   g_test_add_func("/node/move", test_move);
