@@ -16,8 +16,8 @@
 #include "clonedoc/room/room_place.h"
 
 #define WORKERS_MOST   16
-#define PATIENCE_S     30
-#define INTRODUCTION_S 2 /* for a service of the same clone to say whom it brings */
+#define PATIENCE_US    (60 * G_USEC_PER_SEC) /* for all that is said with another clone */
+#define INTRODUCTION_S 2                     /* for a service of the same clone to say whom it brings */
 #define ACCEPTS        16
 #define UNNAMED_S      5 /* between two looks whether the clone has a name */
 
@@ -35,16 +35,6 @@ typedef struct {
   GError *why;
 } Errand;
 
-static gboolean
-send_message(int fd, GBytes *message, GError **error)
-{
-  gsize length;
-  const void *data = g_bytes_get_data(message, &length);
-  guint32 prefix = GUINT32_TO_BE((guint32)length);
-  return (io_write_all(fd, &prefix, sizeof prefix) && io_write_all(fd, data, length)) ||
-         doppel_error_set(error, DOPPEL_ERROR_GONE, "their clone has left");
-}
-
 static void
 carry(gpointer data, gpointer user_data)
 {
@@ -53,11 +43,9 @@ carry(gpointer data, gpointer user_data)
   g_autofree char *key = identity_public_to_text(&errand->errand->user);
   g_autofree char *user = g_strconcat("key:", key, NULL);
   g_auto(Fd) fd = service_node->dial(task->place, user, errand->errand->service, &errand->why);
-  if (fd >= 0) {
-    service_message_patience(fd, PATIENCE_S);
-    if (send_message(fd, errand->errand->message, &errand->why))
-      errand->answer = doc_room_receive(fd, DOC_ROOM_PEER_MAX, &errand->why);
-  }
+  if (fd >= 0)
+    errand->answer = doc_room_exchange(fd, errand->errand->message, DOC_ROOM_PEER_MAX,
+                                       g_get_monotonic_time() + PATIENCE_US, &errand->why);
   g_async_queue_push(task->ended, errand);
   eventfd_write(task->done, 1);
 }

@@ -71,3 +71,7 @@ int doc_room_frame_take(GByteArray *in, gsize most, GBytes **frame, GError **err
  * other end has left, or did nothing for so long. */
 gboolean doc_room_send(int fd, const ProtobufCMessage *message, GError **error);
 GBytes *doc_room_receive(int fd, gsize most, GError **error);
+
+/* Sends a message that is packed already and receives its answer, all of that before `until`
+ * (g_get_monotonic_time()): however little the other end says or reads at a time. GONE as above. */
+GBytes *doc_room_exchange(int fd, GBytes *message, gsize most, gint64 until, GError **error);

@@ -308,6 +308,46 @@ test_invited_again(void)
   await(other, &name, DOPPEL__ROOM__STATE__INVITED, 0);
 }
 
+/* A byte now and then, of an answer that is never over. */
+static gpointer
+drip(gpointer data)
+{
+  const int fd = GPOINTER_TO_INT(data);
+  guint32 prefix = GUINT32_TO_BE(DOC_ROOM_PEER_MAX);
+  guint8 byte = 0;
+  g_assert_cmpint(send(fd, &prefix, sizeof prefix, MSG_NOSIGNAL), ==, sizeof prefix);
+  while (send(fd, &byte, 1, MSG_NOSIGNAL) == 1)
+    g_usleep(10000);
+  return NULL;
+}
+
+static void
+assert_no_answer(int fd, gsize length)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree guint8 *bytes = g_malloc0(length);
+  g_autoptr(GBytes) message = g_bytes_new(bytes, length);
+  g_assert_null(doc_room_exchange(fd, message, DOC_ROOM_PEER_MAX, g_get_monotonic_time() + 200000, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_GONE);
+}
+
+/* Who says a little again and again, or reads nothing, is left when the time is over. */
+static void
+test_slow(void)
+{
+  int says[2], reads[2];
+  g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, says), ==, 0);
+  g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, reads), ==, 0);
+  GThread *thread = g_thread_new("drip", drip, GINT_TO_POINTER(says[1]));
+  assert_no_answer(says[0], 5);
+  close(says[0]);
+  g_thread_join(thread);
+  close(says[1]);
+  assert_no_answer(reads[0], DOC_ROOM_PEER_MAX);
+  close(reads[0]);
+  close(reads[1]);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -315,5 +355,6 @@ main(int argc, char **argv)
   g_test_add_func("/room/damaged", test_damaged);
   g_test_add_func("/room/told-twice", test_told_twice);
   g_test_add_func("/room/invited-again", test_invited_again);
+  g_test_add_func("/room/slow", test_slow);
   return g_test_run();
 }
