@@ -7,6 +7,7 @@
 #include "identity/statement.h"
 #include "wire/doc.pb-c.h"
 #include "wire/message.h"
+#include "wire/unpack.h"
 
 #define VERSION    1
 #define SEALED_MIN (crypto_aead_xchacha20poly1305_ietf_NPUBBYTES + crypto_aead_xchacha20poly1305_ietf_ABYTES)
@@ -248,7 +249,7 @@ take_wire(DocEnvelope *envelope, const Doppel__Wire__DocEntry *wire)
   if (!wire_take(&wire->signature, envelope->signature, sizeof envelope->signature))
     return FALSE;
   Doppel__Wire__DocStatement *statement =
-      doppel__wire__doc_statement__unpack(NULL, wire->statement.len, wire->statement.data);
+      wire_unpack(&doppel__wire__doc_statement__descriptor, wire->statement.data, wire->statement.len);
   if (!statement)
     return FALSE;
   envelope->statement = g_bytes_new(wire->statement.data, wire->statement.len);
@@ -262,7 +263,7 @@ doc_envelope_decode(const void *data, gsize length, GError **error)
 {
   g_autoptr(DocEnvelope) envelope = g_new0(DocEnvelope, 1);
   Doppel__Wire__DocEntry *wire =
-      length <= DOC_ENVELOPE_MAX ? doppel__wire__doc_entry__unpack(NULL, length, data) : NULL;
+      length <= DOC_ENVELOPE_MAX ? wire_unpack(&doppel__wire__doc_entry__descriptor, data, length) : NULL;
   gboolean taken = wire && take_wire(envelope, wire);
   if (wire)
     doppel__wire__doc_entry__free_unpacked(wire, NULL);

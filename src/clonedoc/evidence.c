@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "wire/doc_evidence.pb-c.h"
 #include "wire/message.h"
+#include "wire/unpack.h"
 
 #define VERSION 1
 
@@ -192,7 +193,8 @@ doc_evidence_check(const void *data, gsize length, const IdentityPublic *server,
                    GError **error)
 {
   *evidence = (DocEvidence){0};
-  Wire *wire = length <= DOC_EVIDENCE_MAX ? doppel__wire__doc_evidence__unpack(NULL, length, data) : NULL;
+  Wire *wire =
+      length <= DOC_EVIDENCE_MAX ? wire_unpack(&doppel__wire__doc_evidence__descriptor, data, length) : NULL;
   gboolean good = check(wire, server, evidence, error);
   if (wire)
     doppel__wire__doc_evidence__free_unpacked(wire, NULL);

@@ -10,6 +10,7 @@
 #include "clonedoc/history.h"
 #include "clonedoc/room/handed.h"
 #include "wire/message.h"
+#include "wire/unpack.h"
 
 #define PREFIX  4 /* bytes before a frame */
 #define FOREVER G_MAXINT64
@@ -235,7 +236,7 @@ static gpointer
 take(const ProtobufCMessageDescriptor *type, gboolean (*good)(gconstpointer message), const void *data,
      gsize length, GError **error)
 {
-  ProtobufCMessage *message = protobuf_c_message_unpack(type, NULL, length, data);
+  ProtobufCMessage *message = wire_unpack(type, data, length);
   if (message && good(message))
     return message;
   if (message)

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "wire/message.h"
+#include "wire/unpack.h"
 
 #define LENGTH_BYTES 4u /* before each entry */
 
@@ -87,7 +88,7 @@ doc_call_decode(const void *data, gsize length, GError **error)
 {
   g_autoptr(DocCall) call = g_new0(DocCall, 1);
   Doppel__Wire__DocCall *wire =
-      length <= DOC_CALL_MAX ? doppel__wire__doc_call__unpack(NULL, length, data) : NULL;
+      length <= DOC_CALL_MAX ? wire_unpack(&doppel__wire__doc_call__descriptor, data, length) : NULL;
   gboolean taken = wire && take_call(call, wire);
   if (wire)
     doppel__wire__doc_call__free_unpacked(wire, NULL);
@@ -191,7 +192,7 @@ DocAnswer *
 doc_answer_decode(const void *data, gsize length, GError **error)
 {
   Doppel__Wire__DocAnswer *wire =
-      length <= DOC_ANSWER_MAX ? doppel__wire__doc_answer__unpack(NULL, length, data) : NULL;
+      length <= DOC_ANSWER_MAX ? wire_unpack(&doppel__wire__doc_answer__descriptor, data, length) : NULL;
   DocAnswer *answer = wire ? take_answer(wire) : NULL;
   if (wire)
     doppel__wire__doc_answer__free_unpacked(wire, NULL);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include "identity/statement.h"
 #include "room_world.h"
 #include "wire/doc.pb-c.h"
+#include "wire/doc_evidence.pb-c.h"
 #include "wire/message.h"
 
 typedef struct {
@@ -348,6 +350,86 @@ test_slow(void)
   close(reads[1]);
 }
 
+static glong
+memory_peak(void)
+{
+  struct rusage usage;
+  g_assert_cmpint(getrusage(RUSAGE_SELF, &usage), ==, 0);
+  return usage.ru_maxrss; /* KiB */
+}
+
+static gpointer
+same_many_times(gpointer message, gsize count)
+{
+  gpointer *all = g_new(gpointer, count);
+  for (gsize i = 0; i < count; i++)
+    all[i] = message;
+  return all;
+}
+
+static GBytes *
+pack_many_heads(gsize count)
+{
+  Doppel__Room__Head head = DOPPEL__ROOM__HEAD__INIT;
+  DocRoomHeads message = DOPPEL__ROOM__HEADS__INIT;
+  g_autofree Doppel__Room__Head **all = same_many_times(&head, count);
+  message.heads = all;
+  message.n_heads = count;
+  return wire_pack(&message.base);
+}
+
+static GBytes *
+pack_many_members(gsize count)
+{
+  static const guint8 signature[IDENTITY_SIGNATURE_LENGTH];
+  Doppel__Wire__DocMember member = DOPPEL__WIRE__DOC_MEMBER__INIT;
+  Doppel__Wire__DocMembers members = DOPPEL__WIRE__DOC_MEMBERS__INIT;
+  Doppel__Wire__DocStatement statement = DOPPEL__WIRE__DOC_STATEMENT__INIT;
+  Doppel__Wire__DocEntry entry = DOPPEL__WIRE__DOC_ENTRY__INIT;
+  g_autofree Doppel__Wire__DocMember **all = same_many_times(&member, count);
+  members.changes = all;
+  members.n_changes = count;
+  statement.version = 1;
+  statement.body_case = DOPPEL__WIRE__DOC_STATEMENT__BODY_MEMBERS;
+  statement.members = &members;
+  g_autoptr(GBytes) packed = wire_pack(&statement.base);
+  entry.statement = wire_borrow_bytes(packed);
+  entry.signature = wire_borrow(signature, sizeof signature);
+  return wire_pack(&entry.base);
+}
+
+static GBytes *
+pack_many_entries(gsize count)
+{
+  Doppel__Wire__DocEvidence evidence = DOPPEL__WIRE__DOC_EVIDENCE__INIT;
+  g_autofree ProtobufCBinaryData *all = g_new0(ProtobufCBinaryData, count);
+  evidence.version = 1;
+  evidence.entries = all;
+  evidence.n_entries = count;
+  return wire_pack(&evidence.base);
+}
+
+/* Empty parts in great number, of two bytes each, are not unpacked into memory of many times their length. */
+static void
+test_many_small(void)
+{
+  g_autoptr(GBytes) heads = pack_many_heads(DOC_ROOM_PEER_MAX / 2);
+  g_autoptr(GBytes) members = pack_many_members(DOC_ENVELOPE_MAX / 2 - 100);
+  g_autoptr(GBytes) entries = pack_many_entries(8u << 20);
+  const IdentityPublic server = {{0}};
+  DocEvidence evidence;
+  gsize length;
+  g_assert_cmpuint(g_bytes_get_size(members), <=, DOC_ENVELOPE_MAX);
+  glong before = memory_peak();
+  const void *data = g_bytes_get_data(heads, &length);
+  g_assert_null(doc_room_heads_take(data, length, NULL));
+  data = g_bytes_get_data(members, &length);
+  g_assert_null(doc_envelope_decode(data, length, NULL));
+  data = g_bytes_get_data(entries, &length);
+  g_assert_false(doc_evidence_check(data, length, &server, &evidence, NULL));
+  g_assert_cmpint(memory_peak() - before, <, 200 << 10);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -356,5 +438,6 @@ main(int argc, char **argv)
   g_test_add_func("/room/told-twice", test_told_twice);
   g_test_add_func("/room/invited-again", test_invited_again);
   g_test_add_func("/room/slow", test_slow);
+  g_test_add_func("/room/many-small", test_many_small);
   return g_test_run();
 }
