@@ -6,6 +6,8 @@
 #include "clonedoc/evidence.h"
 #include "clonedoc/room/room_struct.h"
 
+#define PROOFS_MS 10000
+
 /* The history takes nothing more: notes why. `proof` (may be NULL) is taken. */
 void
 room_faulty(RoomDocument *document, const GError *why, GBytes *proof)
@@ -161,12 +163,62 @@ room_reached(RoomDocument *document)
 
 /* ---- what others tell ---- */
 
+/* The room has one thread, which a proof may hold up by its length: so much is looked at of each user's in
+ * PROOFS_MS, whatever it is about. */
+static gboolean
+may_prove(const DocRoom *room, const IdentityPublic *user, gsize length)
+{
+  gint64 since = clock_now_ns() - MS(PROOFS_MS);
+  for (guint i = 0; i < room->documents->len; i++) {
+    const RoomDocument *document = room->documents->pdata[i];
+    for (guint j = 0; j < document->people->len; j++) {
+      const RoomPerson *person = document->people->pdata[j];
+      if (person->proofs_at > since && identity_public_equal(&person->user, user))
+        length += person->proofs;
+    }
+  }
+  return length <= ROOM_PROOF_MAX;
+}
+
+static gboolean
+note_proof(RoomDocument *document, const IdentityPublic *user, gsize length)
+{
+  gint64 now = clock_now_ns();
+  for (guint i = 0; i < document->people->len; i++) {
+    RoomPerson *person = document->people->pdata[i];
+    if (!identity_public_equal(&person->user, user))
+      continue;
+    if (person->proofs_at <= now - MS(PROOFS_MS)) {
+      person->proofs_at = now;
+      person->proofs = 0;
+    }
+    person->proofs += length;
+    return TRUE;
+  }
+  return FALSE;
+}
+
+/* Whether anything is to be learned from others. */
+static gboolean
+listens(const RoomDocument *document)
+{
+  return document->doc && document->stage != ROOM_STAGE(RECOVERING) && room_fault(document) == DOC_FAULT_NONE;
+}
+
+gboolean
+room_peer_waits(const RoomDocument *document, const IdentityPublic *user, const Doppel__Room__Head *told)
+{
+  return listens(document) && told->proof.len > 0 && told->proof.len <= ROOM_PROOF_MAX &&
+         !may_prove(document->room, user, told->proof.len);
+}
+
 static void
-take_proof(RoomDocument *document, const ProtobufCBinaryData *proof)
+take_proof(RoomDocument *document, const IdentityPublic *user, const ProtobufCBinaryData *proof)
 {
   DocEvidence evidence;
   g_autoptr(GError) error = NULL;
-  if (proof->len == 0 || proof->len > ROOM_PROOF_MAX ||
+  if (proof->len == 0 || proof->len > ROOM_PROOF_MAX || !may_prove(document->room, user, proof->len) ||
+      !note_proof(document, user, proof->len) ||
       !doc_evidence_check(proof->data, proof->len, &document->server->key, &evidence, NULL) ||
       !doc_name_equal(&evidence.document, &document->name) || evidence.number <= document->pardon)
     return;
@@ -205,9 +257,9 @@ gboolean
 room_peer_head(RoomDocument *document, const IdentityPublic *user, const Doppel__Room__Head *told)
 {
   g_auto(DocHead) head = {0};
-  if (!document->doc || document->stage == ROOM_STAGE(RECOVERING) || room_fault(document) != DOC_FAULT_NONE)
+  if (!listens(document))
     return FALSE;
-  take_proof(document, &told->proof);
+  take_proof(document, user, &told->proof);
   if (told->head.len == 0 || room_fault(document) != DOC_FAULT_NONE ||
       !doc_head_decode(&head, told->head.data, told->head.len, &document->server->key, NULL) ||
       !doc_name_equal(&head.document, &document->name))

@@ -433,7 +433,8 @@ room_answer_heads(RoomTalk *talk, const DocRoomHeads *heads, GError **error)
   gsize bytes = 0;
   for (gsize i = 0; i < heads->n_heads; i++) {
     RoomDocument *document = room_find(talk->room, heads->heads[i]->document.data);
-    if (!document || !is_member(document, &talk->user))
+    if (!document || !is_member(document, &talk->user) ||
+        room_peer_waits(document, &talk->user, heads->heads[i]))
       continue;
     late[count] = room_peer_head(document, &talk->user, heads->heads[i]);
     about[count++] = document;

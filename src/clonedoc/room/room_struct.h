@@ -50,7 +50,9 @@ typedef struct {
   DocHead ahead; /* further than one's own: to be held against that when it is there */
   gint64 told;   /* how long the history was that they were told last; -1: none */
   gint64 told_at, asked_at;
-  gboolean soon; /* to be told now, however many others there are */
+  gboolean soon;    /* to be told now, however many others there are */
+  gint64 proofs_at; /* CLOCK_MONOTONIC ns: since then so many bytes of proofs of theirs were looked at */
+  gsize proofs;
   gboolean proof_told, dirty;
 } RoomPerson;
 
@@ -192,6 +194,9 @@ void room_faulty_entry(RoomDocument *document, const GError *why, const DocAnswe
                        const DocHead *head);
 void room_take_head(RoomDocument *document, DocHead *head);
 void room_reached(RoomDocument *document);
+/* TRUE: too much of theirs was looked at lately, and they have to say it again. */
+gboolean room_peer_waits(const RoomDocument *document, const IdentityPublic *user,
+                         const Doppel__Room__Head *told);
 /* TRUE: they have not recovered from what this member has, and are to be told. */
 gboolean room_peer_head(RoomDocument *document, const IdentityPublic *user, const Doppel__Room__Head *told);
 

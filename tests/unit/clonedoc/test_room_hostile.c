@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "clonedoc/evidence.h"
+#include "clonedoc/room/room_struct.h"
 #include "identity/statement.h"
 #include "room_world.h"
 #include "wire/doc.pb-c.h"
@@ -137,6 +138,19 @@ say(int fd, GBytes *message)
   g_assert_cmpint(send(fd, data, length, MSG_NOSIGNAL), ==, length);
 }
 
+typedef struct {
+  int fd;
+  GBytes *message;
+} Said;
+
+static gpointer
+say_apart(gpointer data)
+{
+  const Said *said = data;
+  say(said->fd, said->message);
+  return NULL;
+}
+
 static int
 converse(Keeper *keeper, DocRoomService service, const Keeper *from)
 {
@@ -154,7 +168,8 @@ tell(Keeper *keeper, DocRoomService service, const Keeper *from, GBytes *message
   guint8 buffer[65536];
   gsize length;
   int fd = converse(keeper, service, from);
-  say(fd, message);
+  Said said = {fd, message};
+  GThread *thread = g_thread_new("say", say_apart, &said);
   for (gssize got = -1; got != 0;) {
     room_world_step(keeper->world);
     got = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
@@ -162,6 +177,7 @@ tell(Keeper *keeper, DocRoomService service, const Keeper *from, GBytes *message
       g_byte_array_append(in, buffer, (guint)got);
     g_assert_true(got >= 0 || errno == EAGAIN);
   }
+  g_thread_join(thread);
   close(fd);
   g_assert_cmpint(doc_room_frame_take(in, DOC_ROOM_PEER_MAX, &frame, NULL), ==, 1);
   const void *data = g_bytes_get_data(frame, &length);
@@ -248,6 +264,64 @@ test_told_twice(void)
   g_assert_cmpuint(again->n_heads, ==, 2);
   check_proofs(again, server);
   await(keeper, &name, DOPPEL__ROOM__STATE__STOPPED, 4);
+}
+
+/* Of the history that is here, and of another one. */
+static GBytes *
+make_proof(const Keeper *keeper, const ServerWorld *server, const DocName *name)
+{
+  const RoomDocument *document = room_find(keeper->room, name->bytes);
+  const IdentityPublic *key = identity_key_public(server->key);
+  g_autoptr(GError) error = NULL;
+  g_auto(DocHead) other = {0};
+  g_autoptr(GBytes) packed = sign_other(server, name, document->head.number);
+  gsize length;
+  const void *data = g_bytes_get_data(packed, &length);
+  g_assert_true(doc_head_decode(&other, data, length, key, &error));
+  GBytes *proof = doc_evidence_of_heads(&other, &document->head, &document->head.chain, NULL, key, &error);
+  g_assert_no_error(error);
+  return proof;
+}
+
+static GBytes *
+pack_proofs(const DocName *name, GBytes *const *proofs, guint count)
+{
+  Doppel__Room__Head of[2], *all[2];
+  DocRoomHeads message = DOPPEL__ROOM__HEADS__INIT;
+  for (guint i = 0; i < count; i++) {
+    of[i] = (Doppel__Room__Head)DOPPEL__ROOM__HEAD__INIT;
+    of[i].document = wire_borrow(name->bytes, sizeof name->bytes);
+    of[i].proof = wire_borrow_bytes(proofs[i]);
+    all[i] = &of[i];
+  }
+  message.heads = all;
+  message.n_heads = count;
+  return wire_pack(&message.base);
+}
+
+/* Who has shown much that proves nothing has to wait, and is not told that more was looked at. */
+static void
+test_many_proofs(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *keeper = room_world_keeper(world, 0), *other = room_world_keeper(world, 1);
+  const ServerWorld *server = room_world_server(world, 0);
+  DocName name;
+  make_document(world, &name);
+  device_type(device_new(keeper, &name, 1), 0, "one");
+  g_free(room_world_settle(world, &name, 3));
+  world->apart = TRUE;
+  g_autoptr(GBytes) nothing = g_bytes_new_take(g_malloc0(ROOM_PROOF_MAX), ROOM_PROOF_MAX);
+  g_autoptr(GBytes) proof = make_proof(keeper, server, &name);
+  GBytes *proofs[] = {nothing, proof};
+  g_autoptr(GBytes) both = pack_proofs(&name, proofs, 2), alone = pack_proofs(&name, &proofs[1], 1);
+  g_autoptr(DocRoomPeerAnswer) answer = tell(keeper, DOC_ROOM_HEADS, other, both);
+  g_assert_cmpuint(answer->n_heads, ==, 1);
+  await(keeper, &name, DOPPEL__ROOM__STATE__JOINED, 3);
+  keeper_kill(keeper); /* it forgets what it has looked at */
+  g_autoptr(DocRoomPeerAnswer) again = tell(keeper, DOC_ROOM_HEADS, other, alone);
+  g_assert_cmpuint(again->n_heads, ==, 1);
+  await(keeper, &name, DOPPEL__ROOM__STATE__STOPPED, 3);
 }
 
 static GBytes *
@@ -436,6 +510,7 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/room/damaged", test_damaged);
   g_test_add_func("/room/told-twice", test_told_twice);
+  g_test_add_func("/room/many-proofs", test_many_proofs);
   g_test_add_func("/room/invited-again", test_invited_again);
   g_test_add_func("/room/slow", test_slow);
   g_test_add_func("/room/many-small", test_many_small);
