@@ -5,7 +5,8 @@
 #include "base/error.h"
 #include "clonedoc/room/room_struct.h"
 
-#define PAUSE_MS 2000
+#define PAUSE_MS   2000
+#define AHEAD_MOST (2 * DOC_BEHIND_MAX)
 
 static void
 forget_heads(RoomDocument *document)
@@ -92,6 +93,19 @@ room_recover_drive(RoomDocument *document)
                                      doc_document_number(document->onto) + 1, 0);
 }
 
+/* The old conflict is known, with what others had of it. However long a history their server has signed: from
+ * some number on a conflict is a new one. */
+static void
+pardon(RoomDocument *document)
+{
+  guint64 number = doc_document_number(document->doc);
+  document->pardon = MAX(document->pardon, number);
+  for (guint i = 0; i < document->people->len; i++) {
+    const RoomPerson *person = document->people->pdata[i];
+    document->pardon = MAX(document->pardon, MIN(person->head, number + AHEAD_MOST));
+  }
+}
+
 static void
 finish(RoomDocument *document)
 {
@@ -101,9 +115,7 @@ finish(RoomDocument *document)
     return;
   }
   DocDocument *onto = g_steal_pointer(&document->onto);
-  document->pardon = MAX(document->pardon, doc_document_number(document->doc));
-  for (guint i = 0; i < document->people->len; i++)
-    document->pardon = MAX(document->pardon, ((const RoomPerson *)document->people->pdata[i])->head);
+  pardon(document);
   document->stage =
       doc_document_number(onto) < document->invitation_number ? ROOM_STAGE(JOINING) : ROOM_STAGE(JOINED);
   document->forget_entries = TRUE;

@@ -266,6 +266,26 @@ test_told_twice(void)
   await(keeper, &name, DOPPEL__ROOM__STATE__STOPPED, 4);
 }
 
+/* No member and server make a document deaf to what comes later: however long a history was signed, a
+ * recovery pardons no more than some entries further than one's own. */
+static void
+test_pardon(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *keeper = room_world_keeper(world, 0), *other = room_world_keeper(world, 1);
+  ServerWorld *server = room_world_server(world, 0);
+  DocName name;
+  make_document(world, &name);
+  device_type(device_new(keeper, &name, 1), 0, "one");
+  g_free(room_world_settle(world, &name, 3));
+  world->apart = TRUE;
+  g_autoptr(GBytes) far = sign_other(server, &name, 1ull << 62), message = pack_heads(&name, &far, 1);
+  doc_room_peer_answer_free(tell(keeper, DOC_ROOM_HEADS, other, message));
+  g_assert_cmpint(keeper_recover(keeper, &name, server), ==, DOC_ROOM_WHY(NONE));
+  await(keeper, &name, DOPPEL__ROOM__STATE__JOINED, 3);
+  g_assert_cmpuint(room_find(keeper->room, name.bytes)->pardon, ==, 3 + 2 * DOC_BEHIND_MAX);
+}
+
 /* Of the history that is here, and of another one. */
 static GBytes *
 make_proof(const Keeper *keeper, const ServerWorld *server, const DocName *name)
@@ -510,6 +530,7 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/room/damaged", test_damaged);
   g_test_add_func("/room/told-twice", test_told_twice);
+  g_test_add_func("/room/pardon", test_pardon);
   g_test_add_func("/room/many-proofs", test_many_proofs);
   g_test_add_func("/room/invited-again", test_invited_again);
   g_test_add_func("/room/slow", test_slow);
