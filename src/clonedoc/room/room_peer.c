@@ -9,8 +9,9 @@
 #define INVITE_FIRST_MS                                                                                      \
   5000 /* before an invitation that did not arrive is sent again; then twice that, ... */
 #define INVITE_MOST_MS 900000
-#define SHORTEST_MS    200 /* between two tellings, however many entries come */
-#define ALL_MAX        8u  /* members who are all told; of more as many, by chance */
+#define TOLD_MOST_MS   900000 /* between two tellings to who is away */
+#define SHORTEST_MS    200    /* between two tellings, however many entries come */
+#define ALL_MAX        8u     /* members who are all told; of more as many, by chance */
 #define MESSAGE_BYTES  (8u << 20)
 #define LONG_HISTORY   4096u /* entries, beyond which a newcomer begins at a checkpoint */
 
@@ -63,12 +64,19 @@ has_proof(const RoomDocument *document)
          g_bytes_get_size(document->proof) <= ROOM_PROOF_MAX;
 }
 
+static gint64
+pause_before(const DocRoomOptions *options, const RoomPerson *person)
+{
+  gint64 pause = (gint64)options->interval_ms << MIN(person->failures, 20);
+  return MAX(MIN(pause, TOLD_MOST_MS), options->interval_ms);
+}
+
 /* When the member has to be told; G_MAXINT64: there is nothing to tell. */
 static gint64
 head_due(const RoomDocument *document, const RoomPerson *person)
 {
   const DocRoomOptions *options = &document->room->options;
-  gint64 number = number_of(document), pause = options->interval_ms;
+  gint64 number = number_of(document), pause = pause_before(options, person);
   if (document->left || document->stage != ROOM_STAGE(JOINED) || !is_other(document, person) ||
       doc_document_is_removed(document->doc))
     return G_MAXINT64;
@@ -132,6 +140,7 @@ room_peers_soon(RoomDocument *document)
     RoomPerson *person = document->people->pdata[i];
     person->told = -1;
     person->told_at = 0;
+    person->failures = 0;
     person->soon = TRUE;
   }
 }
@@ -343,6 +352,7 @@ told(RoomDocument *document, const RoomErrand *errand, const About *about, const
     if (!identity_public_equal(&person->user, &errand->user))
       continue;
     person->told_at = person->asked_at = now;
+    person->failures = why ? person->failures + 1 : 0;
     if (person->invite == ROOM_INVITE_NONE)
       note_words(person, why ? why->message : NULL);
     if (!why) {
@@ -420,6 +430,16 @@ room_knows(const DocRoom *room, const IdentityPublic *user)
   return FALSE;
 }
 
+static void
+heard_of(RoomDocument *document, const IdentityPublic *user)
+{
+  for (guint i = 0; i < document->people->len; i++) {
+    RoomPerson *person = document->people->pdata[i];
+    if (identity_public_equal(&person->user, user))
+      person->failures = 0;
+  }
+}
+
 /* All that is told is taken before any of it is answered: what is said of a document may change by the next.
  */
 gboolean
@@ -433,8 +453,10 @@ room_answer_heads(RoomTalk *talk, const DocRoomHeads *heads, GError **error)
   gsize bytes = 0;
   for (gsize i = 0; i < heads->n_heads; i++) {
     RoomDocument *document = room_find(talk->room, heads->heads[i]->document.data);
-    if (!document || !is_member(document, &talk->user) ||
-        room_peer_waits(document, &talk->user, heads->heads[i]))
+    if (!document || !is_member(document, &talk->user))
+      continue;
+    heard_of(document, &talk->user);
+    if (room_peer_waits(document, &talk->user, heads->heads[i]))
       continue;
     late[count] = room_peer_head(document, &talk->user, heads->heads[i]);
     about[count++] = document;

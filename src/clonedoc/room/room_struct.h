@@ -50,6 +50,7 @@ typedef struct {
   DocHead ahead; /* further than one's own: to be held against that when it is there */
   gint64 told;   /* how long the history was that they were told last; -1: none */
   gint64 told_at, asked_at;
+  guint failures;   /* to tell them, since they were last heard of */
   gboolean soon;    /* to be told now, however many others there are */
   gint64 proofs_at; /* CLOCK_MONOTONIC ns: since then so many bytes of proofs of theirs were looked at */
   gsize proofs;

@@ -344,6 +344,37 @@ test_many_proofs(void)
   await(keeper, &name, DOPPEL__ROOM__STATE__STOPPED, 3);
 }
 
+static gboolean
+is_away(gpointer data)
+{
+  return ((const RoomPerson *)data)->failures >= 4;
+}
+
+static gboolean
+is_heard_of(gpointer data)
+{
+  return ((const RoomPerson *)data)->failures == 0;
+}
+
+/* Who cannot be told is tried less and less often, until they are heard of. */
+static void
+test_away(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *keeper = room_world_keeper(world, 0), *other = room_world_keeper(world, 1);
+  DocName name;
+  make_document(world, &name);
+  RoomPerson *person = room_person(room_find(keeper->room, name.bytes), identity_key_public(other->key));
+  world->apart = TRUE;
+  device_type(device_new(keeper, &name, 1), 0, "one");
+  g_free(room_world_settle(world, &name, 3));
+  room_world_until(world, is_away, person);
+  g_assert_cmpint(room_peers_due(keeper->room), ==,
+                  person->told_at + MS((gint64)world->interval_ms << person->failures));
+  world->apart = FALSE;
+  room_world_until(world, is_heard_of, person);
+}
+
 static GBytes *
 take_invitation(Keeper *owner)
 {
@@ -532,6 +563,7 @@ main(int argc, char **argv)
   g_test_add_func("/room/told-twice", test_told_twice);
   g_test_add_func("/room/pardon", test_pardon);
   g_test_add_func("/room/many-proofs", test_many_proofs);
+  g_test_add_func("/room/away", test_away);
   g_test_add_func("/room/invited-again", test_invited_again);
   g_test_add_func("/room/slow", test_slow);
   g_test_add_func("/room/many-small", test_many_small);
