@@ -284,7 +284,9 @@ make_heads(DocRoom *room, const RoomPerson *to)
 static gboolean
 is_chosen(const RoomDocument *document)
 {
-  guint others = document->people->len > 0 ? document->people->len - 1 : 0;
+  guint others = 0;
+  for (guint i = 0; i < document->people->len; i++)
+    others += is_other(document, document->people->pdata[i]);
   return others <= ALL_MAX || has_proof(document) || g_random_int_range(0, (gint32)others) < (gint32)ALL_MAX;
 }
 
