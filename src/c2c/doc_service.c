@@ -149,9 +149,15 @@ ask_room(GBytes *message, const char *service, const ServicePeer *peer, const Se
   if (room < 0)
     return NULL;
   service_message_patience(room, PEER_S);
-  return introduce(room, service, peer, error) && pass_on(room, message, error)
-             ? doc_room_receive(room, DOC_ROOM_PEER_MAX, error)
-             : NULL;
+  if (!introduce(room, service, peer, error))
+    return NULL;
+  /* What is too long for who asks is refused before all of it is there: the room says so. */
+  g_autoptr(GError) unread = NULL;
+  gboolean passed = pass_on(room, message, &unread);
+  GBytes *answer = doc_room_receive(room, DOC_ROOM_PEER_MAX, passed ? error : NULL);
+  if (!answer && !passed)
+    g_propagate_error(error, g_steal_pointer(&unread));
+  return answer;
 }
 
 static gboolean
@@ -172,13 +178,12 @@ serve_peer(int fd, const char *service, const ServicePeer *peer, const ServicePl
   service_message_patience(fd, PEER_S);
   g_autoptr(GBytes) message = doc_room_receive(fd, DOC_ROOM_PEER_MAX, &error);
   g_autoptr(GBytes) answer = message ? ask_room(message, service, peer, place, &error) : NULL;
-  if (!answer) {
-    refuse(fd, FALSE, error);
-    return 0;
-  }
-  if (is_refusal(answer))
+  if (!answer || is_refusal(answer))
     g_usleep(REFUSED_US);
-  pass_on(fd, answer, NULL);
+  if (answer)
+    pass_on(fd, answer, NULL);
+  else
+    refuse(fd, FALSE, error);
   return 0;
 }
 

@@ -268,15 +268,17 @@ is_removed(const Doppel__Room__Person *person)
   return person->role == DOPPEL__ROOM__ROLE__NO_MEMBER;
 }
 
-/* What alice's clone says to who asks for that document's head. */
+/* What alice's clone says to who asks for that document's head, and shows so many bytes of nothing. */
 static GBytes *
-ask_heads(WorldClone *clone, const DocName *name)
+ask_with(WorldClone *clone, const DocName *name, gsize bytes)
 {
+  g_autofree guint8 *nothing = g_malloc0(bytes);
   g_autoptr(GError) error = NULL;
   g_auto(Fd) fd = clone_dial(clone, "alice", "doc-heads");
   Doppel__Room__Head head = DOPPEL__ROOM__HEAD__INIT, *heads[] = {&head};
   DocRoomHeads question = DOPPEL__ROOM__HEADS__INIT;
   head.document = wire_borrow(name->bytes, sizeof name->bytes);
+  head.proof = wire_borrow(nothing, bytes);
   question.heads = heads;
   question.n_heads = 1;
   g_assert_cmpint(fd, >=, 0);
@@ -284,6 +286,12 @@ ask_heads(WorldClone *clone, const DocName *name)
   GBytes *answer = doc_room_receive(fd, DOC_ROOM_PEER_MAX, &error);
   g_assert_no_error(error);
   return answer;
+}
+
+static GBytes *
+ask_heads(WorldClone *clone, const DocName *name)
+{
+  return ask_with(clone, name, 0);
 }
 
 static void
@@ -297,6 +305,19 @@ assert_told(WorldClone *clone, const DocName *name)
   g_assert_null(answer->failed);
   g_assert_cmpuint(answer->n_heads, ==, 1);
   g_assert_cmpuint(answer->heads[0]->head.len, >, 0);
+}
+
+/* Who asks with too much hears that. */
+static void
+assert_too_long(WorldClone *clone, const DocName *name)
+{
+  g_autoptr(GBytes) bytes = ask_with(clone, name, 4u << 20);
+  gsize length;
+  const void *data = g_bytes_get_data(bytes, &length);
+  g_autoptr(DocRoomPeerAnswer) answer = doc_room_peer_answer_take(data, length, NULL);
+  g_assert_nonnull(answer);
+  g_assert_nonnull(answer->failed);
+  g_assert_cmpint(answer->failed->why, ==, DOC_ROOM_WHY(MALFORMED));
 }
 
 /* A stranger, a member who asks for another document, and one who was removed hear the very same. */
@@ -314,6 +335,7 @@ check_heads(WorldClone *alice, WorldClone *bob, WorldClone *carol, const DocName
   g_assert_cmpuint(answer->n_heads, ==, 0);
   g_assert_true(g_bytes_equal(stranger, nothing));
   g_assert_true(g_bytes_equal(stranger, others));
+  assert_too_long(carol, name);
   assert_told(bob, name);
   g_assert_cmpint(change_role(alice, name, "bob", DOPPEL__ROOM__ROLE__NO_MEMBER), ==, DOC_ROOM_WHY(NONE));
   await_bob(alice, name, is_removed);
