@@ -99,9 +99,8 @@ doc_server_ask(DocServer *server, DocTask *task)
 
 /* Who follows from there has seen nothing that is not here. */
 static gboolean
-is_spared(const DocServer *server, const DocTask *task)
+is_spared(const DocTask *task, const DocOpen *open)
 {
-  const DocOpen *open = doc_shelf_find(server->shelf, &task->call->document);
   return open && open->state == DOC_OPEN_READY && task->call->what == DOC_WHAT(FOLLOW) &&
          doc_history_number(open->history) > 0 && task->call->from <= doc_history_number(open->history) + 1;
 }
@@ -114,9 +113,12 @@ doc_server_spare(DocServer *server)
     Errand *errand = link->data;
     if (now < errand->errand.since + SPARE_NS)
       return;
-    if (!errand->task || !is_spared(server, errand->task))
+    const DocOpen *open = errand->task ? doc_shelf_find(server->shelf, &errand->document) : NULL;
+    if (!errand->task || !is_spared(errand->task, open))
       continue;
     errand->task->fresh = TRUE;
+    /* It may be closed before the task's turn. */
+    errand->task->length = doc_history_number(open->history);
     doc_server_put(server, g_steal_pointer(&errand->task));
   }
 }

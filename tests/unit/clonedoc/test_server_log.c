@@ -12,6 +12,7 @@ static struct {
   GCond moved;
   gboolean shut, hurries;
   guint waiting, fails; /* operations: that stand before it; that are to fail with GONE */
+  guint lets;           /* pass while it is shut */
 } gate;
 
 typedef struct {
@@ -25,10 +26,11 @@ pass(GError **error)
   g_mutex_lock(&gate.lock);
   gate.waiting++;
   g_cond_broadcast(&gate.moved);
-  while (gate.shut && !gate.hurries)
+  while (gate.shut && !gate.hurries && gate.lets == 0)
     g_cond_wait(&gate.moved, &gate.lock);
   gate.waiting--;
-  gboolean fails = gate.shut || gate.fails > 0;
+  gboolean fails = (gate.shut && gate.lets == 0) || gate.fails > 0;
+  gate.lets -= gate.lets > 0;
   gate.fails -= gate.fails > 0;
   g_mutex_unlock(&gate.lock);
   return !fails || doppel_error_set(error, DOPPEL_ERROR_GONE, "nobody leads");
@@ -41,7 +43,20 @@ set_gate(gboolean shut, guint fails)
   gate.shut = shut;
   gate.hurries = FALSE;
   gate.fails = fails;
+  gate.lets = 0;
   g_cond_broadcast(&gate.moved);
+  g_mutex_unlock(&gate.lock);
+}
+
+/* One passes; until the next one stands before it. */
+static void
+let_one(void)
+{
+  g_mutex_lock(&gate.lock);
+  gate.lets = 1;
+  g_cond_broadcast(&gate.moved);
+  while (gate.lets > 0 || gate.waiting == 0)
+    g_cond_wait(&gate.moved, &gate.lock);
   g_mutex_unlock(&gate.lock);
 }
 
@@ -165,10 +180,20 @@ must_be_told(WorldClient *client, guint64 call, guint64 number)
   g_assert_cmpuint(event->head.number, >=, number);
 }
 
-static ServerWorld *
-begin(void)
+/* Until the server has begun with so many calls more than `before`. */
+static void
+await_calls(ServerWorld *world, guint64 before, guint count)
 {
-  ServerWorld *world = server_world_new(NULL, NULL);
+  while (doc_server_counters(world->server).calls < before + count)
+    g_main_context_iteration(world->context, TRUE);
+  while (g_main_context_iteration(world->context, FALSE))
+    ;
+}
+
+static ServerWorld *
+begin(const DocServerOptions *options)
+{
+  ServerWorld *world = server_world_new(NULL, options);
   server_world_stop(world);
   world->wrap = put_gate;
   set_gate(FALSE, 0);
@@ -184,7 +209,7 @@ begin(void)
 static void
 test_silent(void)
 {
-  g_autoptr(ServerWorld) world = begin();
+  g_autoptr(ServerWorld) world = begin(NULL);
   g_auto(Text) one = {0}, other = {0};
   guint64 calls[ENTRIES];
   text_init(&one, world, 1);
@@ -215,7 +240,7 @@ test_silent(void)
 static void
 test_more_elsewhere(void)
 {
-  g_autoptr(ServerWorld) world = begin();
+  g_autoptr(ServerWorld) world = begin(NULL);
   g_autoptr(GError) error = NULL;
   g_auto(Text) text = {0};
   text_init(&text, world, 1);
@@ -234,12 +259,41 @@ test_more_elsewhere(void)
   g_assert_cmpuint(then->head.number, ==, 2);
 }
 
+/* A document that was closed while its follow waited is there all the same. */
+static void
+test_closed(void)
+{
+  DocServerOptions options = DOC_SERVER_OPTIONS_DEFAULT;
+  options.rate = 0;
+  options.open_max = 1;
+  g_autoptr(ServerWorld) world = begin(&options);
+  g_auto(Text) other = {0}, text = {0};
+  text_init(&other, world, 1);
+  text_init(&text, world, 2);
+  set_gate(TRUE, 0);
+  guint64 before = doc_server_counters(world->server).calls;
+  guint64 head = doc_client_head(other.client->client, &other.name);
+  await_calls(world, before, 1);
+  guint64 follow = doc_client_follow(text.client->client, &text.name, 1);
+  await_calls(world, before, 2);
+  /* The other's length comes in the very turn in which the follow need not wait any more. */
+  await_waiting(world);
+  g_usleep(1500 * 1000);
+  let_one();
+  for (guint i = 0; i < 100; i++)
+    g_main_context_iteration(world->context, FALSE);
+  set_gate(FALSE, 0);
+  g_autoptr(DocClientEvent) told = world_client_answer(other.client, head);
+  g_assert_cmpuint(told->head.number, ==, 1);
+  must_be_told(text.client, follow, 1);
+}
+
 /* What waited while the log said nothing has failed with it, and is not tried for as long again; then all
  * goes on. */
 static void
 test_gone(void)
 {
-  g_autoptr(ServerWorld) world = begin();
+  g_autoptr(ServerWorld) world = begin(NULL);
   g_auto(Text) one = {0}, other = {0};
   text_init(&one, world, 1);
   text_init(&other, world, 2);
@@ -260,7 +314,7 @@ test_gone(void)
 static void
 test_end(void)
 {
-  g_autoptr(ServerWorld) world = begin();
+  g_autoptr(ServerWorld) world = begin(NULL);
   g_auto(Text) text = {0};
   text_init(&text, world, 1);
   set_gate(TRUE, 0);
@@ -278,6 +332,7 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/doc/server-log/silent", test_silent);
   g_test_add_func("/doc/server-log/more-elsewhere", test_more_elsewhere);
+  g_test_add_func("/doc/server-log/closed", test_closed);
   g_test_add_func("/doc/server-log/gone", test_gone);
   g_test_add_func("/doc/server-log/end", test_end);
   return g_test_run();
