@@ -26,7 +26,10 @@ typedef struct {
   /* The server's. */
   DocParts parts;
   guint calls;        /* not answered yet */
+  guint reads;        /* of them: need entries from the log */
   GPtrArray *follows; /* keep the connection */
+  gboolean reading;   /* entries for one of these: from the log, or they are here and not told yet */
+  guint turn;         /* whose is the next to have that */
 } DocVisit;
 
 typedef struct {

@@ -129,8 +129,7 @@ begin_task(DocServer *server, DocBatch *batch, GPtrArray *others, DocTask *task)
     return;
   DocOpen *open = doc_shelf_open(server->shelf, &task->call->document);
   if (!open) {
-    server->counters.busy++;
-    doc_server_answer_briefly(server, task, DOC_STATUS(BUSY), "too many documents are open");
+    doc_server_answer_busy(server, task, "too many documents are open");
   } else if (open->state != DOC_OPEN_READY) {
     g_queue_push_tail(&open->waiting, task);
   } else if (!is_append(task)) {
@@ -234,6 +233,7 @@ doc_server_answer(DocServer *server, DocTask *task, DocAnswer *answer)
     g_autoptr(GBytes) bytes = doc_answer_encode(answer);
     /* A link that is dead says so when it is worked on. */
     doc_message_send(visit->link, bytes, NULL);
+    visit->reads -= task->reads;
     doc_server_answered(server, visit);
   }
   doc_answer_free(answer);
@@ -244,6 +244,13 @@ void
 doc_server_answer_briefly(DocServer *server, DocTask *task, DocStatus status, const char *words)
 {
   doc_server_answer(server, task, doc_answer_new(task->call->id, status, words));
+}
+
+void
+doc_server_answer_busy(DocServer *server, DocTask *task, const char *words)
+{
+  server->counters.busy++;
+  doc_server_answer_briefly(server, task, DOC_STATUS(BUSY), words);
 }
 
 static DocTask *
@@ -305,8 +312,7 @@ take_call(DocServer *server, DocVisit *visit, GBytes *bytes)
     server->counters.refused++;
     doc_server_answer(server, task, answer);
   } else if (!doc_door_pay(visit, price(task))) {
-    server->counters.busy++;
-    doc_server_answer_briefly(server, task, DOC_STATUS(BUSY), NULL);
+    doc_server_answer_busy(server, task, NULL);
   } else {
     doc_server_put(server, task);
   }

@@ -3,9 +3,10 @@
 #include "base/error.h"
 #include "clonedoc/server/server_private.h"
 
-#define POLLED   64u /* documents that are looked at each time */
-#define SPARE_NS G_GINT64_CONSTANT(1000000000)
-#define MEND_NS  G_GINT64_CONSTANT(10000000000) /* what is followed and could not be read is tried again */
+#define POLLED    64u /* documents that are looked at each time */
+#define SPARE_NS  G_GINT64_CONSTANT(1000000000)
+#define MEND_NS   G_GINT64_CONSTANT(10000000000) /* what is followed and could not be read is tried again */
+#define READS_MAX 4u /* calls of a connection that need entries from the log: each may hold some MiB */
 
 typedef struct {
   DocErrand errand;
@@ -166,6 +167,17 @@ send_read(DocServer *server, Errand *errand, const DocName *document, guint64 fr
 void
 doc_server_read(DocServer *server, DocTask *task, guint64 from, guint count, gsize bytes)
 {
+  DocVisit *visit = doc_door_find(server->door, task->visit);
+  if (!visit) {
+    doc_task_free(task);
+    return;
+  }
+  if (!task->reads && visit->reads >= READS_MAX) {
+    doc_server_answer_busy(server, task, NULL);
+    return;
+  }
+  visit->reads += !task->reads;
+  task->reads = TRUE;
   Errand *errand = errand_new(server, run_read, read_done);
   errand->task = task;
   send_read(server, errand, &task->call->document, from, count, bytes);
@@ -177,7 +189,7 @@ doc_server_read_follow(DocServer *server, DocFollow *follow, guint count, gsize 
   Errand *errand = errand_new(server, run_read, read_done);
   errand->visit = follow->visit->id;
   errand->follow = follow->id;
-  follow->reads = TRUE;
+  follow->visit->reading = TRUE;
   send_read(server, errand, &follow->open->name, follow->next, count, bytes);
 }
 

@@ -20,6 +20,7 @@ typedef struct {
   gboolean fresh;  /* the log was asked how long the document is since it came, */
   guint64 length;  /* and said that, */
   gboolean blind;  /* or nothing */
+  gboolean reads;  /* counts among its visit's reads */
   GPtrArray *read; /* entries from the log that its answer needs; NULL: */
   guint64 first;   /* their first number */
 } DocTask;
@@ -30,8 +31,8 @@ typedef struct {
   guint64 id;
   guint64 next;     /* entry to be told */
   gboolean greeted; /* was told the head, even where there was no entry */
-  gboolean reads;   /* the next entries are being read, */
-  GPtrArray *read;  /* and are here, until the document is READY; NULL */
+  GPtrArray *read;  /* the next entries, from the log, until the document is READY; NULL */
+  gboolean failed;  /* to read them: not again before there is more to be told, or the connection works */
 } DocFollow;
 
 typedef struct {
@@ -77,6 +78,7 @@ void doc_server_complain(DocServer *server, const char *words);
 /* Answers to a task whose visit may be gone; takes both. */
 void doc_server_answer(DocServer *server, DocTask *task, DocAnswer *answer);
 void doc_server_answer_briefly(DocServer *server, DocTask *task, DocStatus status, const char *words);
+void doc_server_answer_busy(DocServer *server, DocTask *task, const char *words);
 
 /* One call less of the visit's waits for its answer. */
 void doc_server_answered(DocServer *server, DocVisit *visit);
@@ -101,7 +103,7 @@ void doc_server_ask(DocServer *server, DocTask *task);
 void doc_server_spare(DocServer *server);
 
 /* Reads entries from `from` on for a task, which comes back with them, or was answered that they cannot be
- * read; for whoever follows, who is told. */
+ * read now; for whoever follows, who is told. */
 void doc_server_read(DocServer *server, DocTask *task, guint64 from, guint count, gsize bytes);
 void doc_server_read_follow(DocServer *server, DocFollow *follow, guint count, gsize bytes);
 

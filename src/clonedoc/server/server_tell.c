@@ -122,30 +122,40 @@ doc_server_tell(DocServer *server, DocOpen *open, DocTask *task)
 }
 
 static void
+drop_read(DocFollow *follow)
+{
+  if (follow->read)
+    follow->visit->reading = FALSE;
+  g_clear_pointer(&follow->read, g_ptr_array_unref);
+}
+
+static void
 forget(DocServer *server, DocFollow *follow)
 {
   g_ptr_array_remove_fast(follow->visit->follows, follow);
   g_ptr_array_remove_fast(follow->open->follows, follow);
   if (follow->open->follows->len == 0)
     g_ptr_array_remove_fast(server->followed, follow->open);
-  g_clear_pointer(&follow->read, g_ptr_array_unref);
+  drop_read(follow);
   g_free(follow);
 }
 
-/* FALSE: it takes no more now, or what comes next has to be read. */
+/* FALSE: it takes no more now, or what comes next has to be read; or was, and others may read first. */
 static gboolean
 tell_some(DocServer *server, DocFollow *follow)
 {
   guint count = 0;
   g_autoptr(GPtrArray) read = NULL;
   LinkBacklog backlog = link_backlog(follow->visit->link);
-  if (follow->reads || backlog.unwritten > UNWRITTEN_MAX || backlog.kept > UNREAD_MAX)
+  if (backlog.unwritten > UNWRITTEN_MAX || backlog.kept > UNREAD_MAX)
     return FALSE;
   g_autoptr(DocAnswer) answer = doc_answer_new(follow->id, DOC_STATUS(OK), NULL);
   answer->number = follow->next;
-  read = g_steal_pointer(&follow->read);
+  read = follow->read ? g_ptr_array_ref(follow->read) : NULL;
+  drop_read(follow);
   if (!add_entries(follow->open, answer, &count, read)) {
-    doc_server_read_follow(server, follow, count, DOC_BULK);
+    if (!follow->visit->reading)
+      doc_server_read_follow(server, follow, count, DOC_BULK);
     return FALSE;
   }
   follow->next += answer->entries->len;
@@ -156,7 +166,7 @@ tell_some(DocServer *server, DocFollow *follow)
                              server->options.data);
   g_autoptr(GBytes) bytes = doc_answer_encode(answer);
   /* A link that is dead says so when it is worked on. */
-  return doc_message_send(follow->visit->link, bytes, NULL);
+  return doc_message_send(follow->visit->link, bytes, NULL) && !read;
 }
 
 static void
@@ -167,7 +177,7 @@ tell_follow(DocServer *server, DocFollow *follow)
       follow->next > doc_history_number(follow->open->history) + 1) {
     follow->next = doc_history_number(follow->open->history) + 1;
     follow->greeted = FALSE;
-    g_clear_pointer(&follow->read, g_ptr_array_unref);
+    drop_read(follow);
   }
   while (follow->open->state == DOC_OPEN_READY &&
          (!follow->greeted || follow->next <= doc_history_number(follow->open->history)) &&
@@ -175,18 +185,48 @@ tell_follow(DocServer *server, DocFollow *follow)
     ;
 }
 
+/* All of a connection, which have one read at a time among them: who follows much and takes little is not to
+ * fill the memory, nor to keep others from the log. */
+static void
+tell_turns(DocServer *server, DocVisit *visit)
+{
+  gboolean was_reading;
+  do {
+    guint first = visit->turn;
+    was_reading = visit->reading;
+    for (guint i = 0; i < visit->follows->len; i++) {
+      guint which = (first + i) % visit->follows->len;
+      DocFollow *follow = visit->follows->pdata[which];
+      gboolean may_read = !visit->reading;
+      if (!follow->failed)
+        tell_follow(server, follow);
+      if (may_read && visit->reading)
+        visit->turn = which + 1;
+    }
+  } while (was_reading && !visit->reading);
+}
+
 void
 doc_server_tell_follows(DocServer *server, DocOpen *open)
 {
-  for (guint i = 0; i < open->follows->len; i++)
-    tell_follow(server, open->follows->pdata[i]);
+  for (guint i = 0; i < open->follows->len; i++) {
+    DocFollow *follow = open->follows->pdata[i];
+    gboolean was_reading = follow->visit->reading;
+    follow->failed = FALSE;
+    if (open->state == DOC_OPEN_BROKEN)
+      drop_read(follow);
+    tell_follow(server, follow);
+    if (was_reading && !follow->visit->reading)
+      tell_turns(server, follow->visit);
+  }
 }
 
 void
 doc_server_tell_visit(DocServer *server, DocVisit *visit)
 {
   for (guint i = 0; i < visit->follows->len; i++)
-    tell_follow(server, visit->follows->pdata[i]);
+    ((DocFollow *)visit->follows->pdata[i])->failed = FALSE;
+  tell_turns(server, visit);
 }
 
 /* Where nothing could be read, it is tried again when there is something to be told or the connection works.
@@ -196,18 +236,19 @@ doc_server_tell_read(DocServer *server, guint64 visit_id, guint64 id, const DocN
                      GPtrArray *entries)
 {
   DocVisit *visit = doc_door_find(server->door, visit_id);
-  for (guint i = 0; visit && visit->follows && i < visit->follows->len; i++) {
-    DocFollow *follow = visit->follows->pdata[i];
-    if (follow->id != id || !doc_name_equal(&follow->open->name, document))
-      continue;
-    follow->reads = FALSE;
-    if (!entries || entries->len == 0)
-      return;
-    g_clear_pointer(&follow->read, g_ptr_array_unref);
-    follow->read = follow->next == from ? g_ptr_array_ref(entries) : NULL;
-    tell_follow(server, follow);
+  if (!visit)
     return;
+  visit->reading = FALSE;
+  for (guint i = 0; i < visit->follows->len; i++) {
+    DocFollow *follow = visit->follows->pdata[i];
+    if (follow->id != id || follow->next != from || !doc_name_equal(&follow->open->name, document))
+      continue;
+    follow->failed = !entries || entries->len == 0;
+    follow->read = follow->failed ? NULL : g_ptr_array_ref(entries);
+    visit->reading = !follow->failed;
+    break;
   }
+  tell_turns(server, visit);
 }
 
 void
@@ -220,7 +261,10 @@ doc_server_end_follows(DocServer *server, DocVisit *visit)
 void
 doc_server_end_follow(DocServer *server, DocVisit *visit, guint64 id)
 {
+  gboolean was_reading = visit->reading;
   for (guint i = visit->follows->len; i-- > 0;)
     if (((DocFollow *)visit->follows->pdata[i])->id == id)
       forget(server, visit->follows->pdata[i]);
+  if (was_reading && !visit->reading)
+    tell_turns(server, visit);
 }

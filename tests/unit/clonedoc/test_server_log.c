@@ -13,6 +13,9 @@ static struct {
   gboolean shut, hurries;
   guint waiting, fails; /* operations: that stand before it; that are to fail with GONE */
   guint lets;           /* pass while it is shut */
+  gboolean reads_only;  /* it is shut for what is read only */
+  gboolean to_read;     /* what stands before it is to be read */
+  guint reads;          /* so many have passed */
 } gate;
 
 typedef struct {
@@ -21,16 +24,25 @@ typedef struct {
 } GateLog;
 
 static gboolean
-pass(GError **error)
+is_shut(gboolean reads)
+{
+  return gate.shut && (reads || !gate.reads_only);
+}
+
+static gboolean
+pass(gboolean reads, GError **error)
 {
   g_mutex_lock(&gate.lock);
   gate.waiting++;
+  gate.to_read = reads;
   g_cond_broadcast(&gate.moved);
-  while (gate.shut && !gate.hurries && gate.lets == 0)
+  while (is_shut(reads) && !gate.hurries && gate.lets == 0)
     g_cond_wait(&gate.moved, &gate.lock);
   gate.waiting--;
-  gboolean fails = (gate.shut && gate.lets == 0) || gate.fails > 0;
-  gate.lets -= gate.lets > 0;
+  gboolean let = is_shut(reads) && gate.lets > 0;
+  gboolean fails = (is_shut(reads) && !let) || gate.fails > 0;
+  gate.lets -= let;
+  gate.reads += reads;
   gate.fails -= gate.fails > 0;
   g_mutex_unlock(&gate.lock);
   return !fails || doppel_error_set(error, DOPPEL_ERROR_GONE, "nobody leads");
@@ -44,6 +56,8 @@ set_gate(gboolean shut, guint fails)
   gate.hurries = FALSE;
   gate.fails = fails;
   gate.lets = 0;
+  gate.reads_only = FALSE;
+  gate.reads = 0;
   g_cond_broadcast(&gate.moved);
   g_mutex_unlock(&gate.lock);
 }
@@ -58,6 +72,36 @@ let_one(void)
   while (gate.lets > 0 || gate.waiting == 0)
     g_cond_wait(&gate.moved, &gate.lock);
   g_mutex_unlock(&gate.lock);
+}
+
+/* Shut for what is read only, and so many of that pass; until the next stands before it. */
+static void
+let_reads(ServerWorld *world, guint lets)
+{
+  gboolean stands = FALSE;
+  g_mutex_lock(&gate.lock);
+  gate.reads_only = TRUE;
+  gate.lets = lets;
+  g_cond_broadcast(&gate.moved);
+  g_mutex_unlock(&gate.lock);
+  while (!stands) {
+    g_main_context_iteration(world->context, FALSE);
+    g_usleep(1000);
+    g_mutex_lock(&gate.lock);
+    stands = gate.waiting > 0 && gate.to_read && gate.lets == 0;
+    g_mutex_unlock(&gate.lock);
+  }
+  while (g_main_context_iteration(world->context, FALSE))
+    ;
+}
+
+static guint
+count_reads(void)
+{
+  g_mutex_lock(&gate.lock);
+  guint reads = gate.reads;
+  g_mutex_unlock(&gate.lock);
+  return reads;
 }
 
 /* Until the server's thread stands before it. */
@@ -78,19 +122,20 @@ gate_append(DocLog *log, DocLogPut *puts, guint count, GError **error)
 {
   for (guint i = 0; i < count; i++)
     puts[i].outcome = DOC_LOG_FAILED;
-  return pass(error) && doc_log_append_all(((GateLog *)log)->inner, puts, count, error);
+  return pass(FALSE, error) && doc_log_append_all(((GateLog *)log)->inner, puts, count, error);
 }
 
 static GPtrArray *
 gate_read(DocLog *log, const DocName *document, guint64 from, guint count, gsize bytes, GError **error)
 {
-  return pass(error) ? doc_log_read(((GateLog *)log)->inner, document, from, count, bytes, error) : NULL;
+  return pass(TRUE, error) ? doc_log_read(((GateLog *)log)->inner, document, from, count, bytes, error)
+                           : NULL;
 }
 
 static gboolean
 gate_length(DocLog *log, const DocName *document, guint64 *length, GError **error)
 {
-  return pass(error) && doc_log_length(((GateLog *)log)->inner, document, length, error);
+  return pass(FALSE, error) && doc_log_length(((GateLog *)log)->inner, document, length, error);
 }
 
 static gboolean
@@ -288,6 +333,78 @@ test_closed(void)
   must_be_told(text.client, follow, 1);
 }
 
+/* Long entries, which another server appends: all but the last are in the log only. */
+static void
+add_elsewhere(ServerWorld *world, Text *text, guint count)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DocLog) elsewhere = doc_log_open(world->folder, &error);
+  g_autofree char *words = g_strnfill(300 << 10, 'w');
+  for (guint i = 0; i < count; i++) {
+    g_autoptr(DocEnvelope) edit = person_edit(text->author, text->history, words);
+    g_autoptr(GBytes) packed = doc_envelope_pack(edit);
+    g_assert_cmpint(history_add(text->history, edit), ==, DOC_GOOD);
+    g_assert_cmpint(doc_log_append(elsewhere, &text->name, doc_history_number(text->history), packed, &error),
+                    ==, DOC_LOG_DONE);
+  }
+}
+
+/* Of what a connection follows one is read at a time, also for those who do not wait for it; and each has its
+ * turn. */
+static void
+test_many_follows(void)
+{
+  g_autoptr(ServerWorld) world = begin(NULL);
+  g_auto(Text) text = {0};
+  guint64 calls[2 * ENTRIES];
+  text_init(&text, world, 1);
+  g_autoptr(WorldClient) client = world_client_new(world, text.author->key);
+  for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+    calls[i] = doc_client_follow(client->client, &text.name, 2);
+    g_autoptr(DocClientEvent) event = world_client_answer(client, calls[i]);
+    g_assert_cmpuint(event->head.number, ==, 1);
+  }
+  set_gate(TRUE, 0);
+  add_elsewhere(world, &text, 3);
+  let_reads(world, 1);
+  guint64 before = doc_server_counters(world->server).calls;
+  for (guint i = 0; i < ENTRIES; i++)
+    doc_client_end(client->client, calls[i]);
+  await_calls(world, before, ENTRIES);
+  set_gate(FALSE, 0);
+  for (guint told = 0; told < ENTRIES;) {
+    g_autoptr(DocClientEvent) event = world_client_await(client);
+    told += event->answer->number + event->answer->entries->len - 1 == 4;
+  }
+  g_assert_cmpuint(count_reads(), <=, 1 + ENTRIES);
+}
+
+/* A connection may have a few answers read at a time. */
+static void
+test_many_reads(void)
+{
+  g_autoptr(ServerWorld) world = begin(NULL);
+  g_auto(Text) text = {0};
+  text_init(&text, world, 1);
+  add_elsewhere(world, &text, 2);
+  g_autoptr(WorldClient) client = world_client_new(world, text.author->key);
+  g_autoptr(DocClientEvent) head = world_client_answer(client, doc_client_head(client->client, &text.name));
+  g_assert_cmpuint(head->head.number, ==, 3);
+  set_gate(TRUE, 0);
+  guint64 before = doc_server_counters(world->server).calls;
+  for (guint i = 0; i < ENTRIES; i++)
+    doc_client_read(client->client, &text.name, 2, 1);
+  await_calls(world, before, ENTRIES);
+  let_reads(world, 0);
+  g_assert_cmpuint(doc_server_counters(world->server).busy, >=, ENTRIES - 4);
+  set_gate(FALSE, 0);
+  for (guint told = 0; told < ENTRIES; told++) {
+    g_autoptr(DocClientEvent) event = world_client_await(client);
+    g_assert_cmpint(event->answer->status, ==, DOC_STATUS(OK));
+    g_assert_cmpuint(event->answer->number, ==, 2);
+  }
+}
+
 /* What waited while the log said nothing has failed with it, and is not tried for as long again; then all
  * goes on. */
 static void
@@ -333,6 +450,8 @@ main(int argc, char **argv)
   g_test_add_func("/doc/server-log/silent", test_silent);
   g_test_add_func("/doc/server-log/more-elsewhere", test_more_elsewhere);
   g_test_add_func("/doc/server-log/closed", test_closed);
+  g_test_add_func("/doc/server-log/many-follows", test_many_follows);
+  g_test_add_func("/doc/server-log/many-reads", test_many_reads);
   g_test_add_func("/doc/server-log/gone", test_gone);
   g_test_add_func("/doc/server-log/end", test_end);
   return g_test_run();
