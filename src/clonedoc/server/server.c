@@ -219,8 +219,10 @@ poll_log(gpointer data)
 void
 doc_server_answered(DocServer *server, DocVisit *visit)
 {
-  if (visit->calls-- == CALLS_MAX)
-    g_array_append_val(server->hungry, visit->id);
+  if (visit->calls-- != CALLS_MAX)
+    return;
+  g_array_append_val(server->hungry, visit->id);
+  doc_server_wake(server);
 }
 
 void
