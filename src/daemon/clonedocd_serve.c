@@ -95,6 +95,7 @@ serve(Options *options, GError **error)
                                 .document_bytes = (guint64)options->document_size * MEGABYTE,
                                 .entry_bytes = (guint)options->entry_size << 10,
                                 .follows_max = (guint)options->follows,
+                                .held_max = DOC_SERVER_HELD,
                                 .founders = founders,
                                 .complain = complain};
   g_autoptr(DocServer) server = doc_server_new(&how, NULL, error);

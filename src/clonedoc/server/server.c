@@ -2,8 +2,7 @@
 #include "base/error.h"
 #include "clonedoc/server/server_private.h"
 
-#define CALLS_MAX    64u          /* of a connection that are not answered */
-#define HELD_MAX     (256u << 20) /* bytes of entries that have no number yet, of all */
+#define CALLS_MAX    64u /* of a connection that are not answered */
 #define PRICE_CREATE 20u
 #define PRICE_BYTES  (16u << 10) /* of an entry cost as much as a call */
 #define POLL_MS      200         /* other servers of the same log append, too */
@@ -313,6 +312,8 @@ take_call(DocServer *server, DocVisit *visit, GBytes *bytes)
     answer->fault = DOC_FAULT_DAMAGED;
     server->counters.refused++;
     doc_server_answer(server, task, answer);
+  } else if (is_append(task) && server->held > server->options.held_max / 2) {
+    doc_server_answer_busy(server, task, "too many entries wait for a number");
   } else if (!doc_door_pay(visit, price(task))) {
     doc_server_answer_busy(server, task, NULL);
   } else {
@@ -331,10 +332,11 @@ static gboolean
 take_message(DocServer *server, DocVisit *visit, const LinkMessage *message)
 {
   g_autoptr(GBytes) whole = NULL;
-  server->held -= assembled(visit);
+  server->parts -= assembled(visit);
   int step = doc_parts_take(&visit->parts, message, DOC_CALL_MAX, &whole, NULL);
-  server->held += assembled(visit);
-  if (step < 0 || server->held > HELD_MAX)
+  server->parts += assembled(visit);
+  /* Who sends a part can send it again; half of the room is for what has come whole. */
+  if (step < 0 || (step == 0 && server->held + server->parts > server->options.held_max))
     return FALSE;
   if (step > 0)
     take_call(server, visit, whole);
@@ -381,7 +383,7 @@ static void
 gone(DocVisit *visit, gpointer data)
 {
   DocServer *server = data;
-  server->held -= assembled(visit);
+  server->parts -= assembled(visit);
   doc_server_end_follows(server, visit);
 }
 

@@ -18,6 +18,7 @@
 typedef struct DocServer DocServer;
 
 #define DOC_SERVER_RATE 200
+#define DOC_SERVER_HELD (256u << 20)
 
 typedef struct {
   const IdentityKey *key; /* signs heads, and is what clients know the server by; borrowed */
@@ -28,6 +29,7 @@ typedef struct {
   guint64 document_bytes; /* of the entries of one */
   guint entry_bytes;      /* of one entry */
   guint follows_max;      /* of one connection */
+  gsize held_max;         /* bytes of entries that have no number yet, of all */
   const GArray *founders; /* of IdentityPublic: who may make documents; NULL: everybody; borrowed */
   /* Words for the operator; may be NULL. */
   void (*complain)(const char *words, gpointer data);
@@ -39,7 +41,8 @@ typedef struct {
   (DocServerOptions)                                                                                         \
   {                                                                                                          \
     .rate = DOC_SERVER_RATE, .open_max = 1024, .documents_max = 100000,                                      \
-    .document_bytes = G_GUINT64_CONSTANT(1) << 30, .entry_bytes = DOC_ENVELOPE_MAX, .follows_max = 256       \
+    .document_bytes = G_GUINT64_CONSTANT(1) << 30, .entry_bytes = DOC_ENVELOPE_MAX, .follows_max = 256,      \
+    .held_max = DOC_SERVER_HELD                                                                              \
   }
 
 /* `context` NULL: the default one. NULL with an error where the log cannot be read. */

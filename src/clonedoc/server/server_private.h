@@ -58,7 +58,8 @@ struct DocServer {
   GArray *hungry;      /* of guint64: visits that may ask more now */
   GSource *turn;
   GSource *poll;
-  gsize held;        /* bytes of entries that are on their way to a number */
+  gsize held;        /* bytes of entries that are on their way to a number, */
+  gsize parts;       /* and of calls that are not whole yet */
   guint64 documents; /* about so many there are */
   char *complained;
   DocServerCounters counters;

@@ -229,8 +229,11 @@ must_be_told(WorldClient *client, guint64 call, guint64 number)
 static void
 await_calls(ServerWorld *world, guint64 before, guint count)
 {
-  while (doc_server_counters(world->server).calls < before + count)
+  gint64 until = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;
+  while (doc_server_counters(world->server).calls < before + count) {
     g_main_context_iteration(world->context, TRUE);
+    g_assert_cmpint(g_get_monotonic_time(), <, until);
+  }
   while (g_main_context_iteration(world->context, FALSE))
     ;
 }
@@ -427,6 +430,41 @@ test_gone(void)
   must_be_told(other.client, begin_edit(&other), 2);
 }
 
+/* More entries than are kept while the log says nothing: they are asked for again, and nobody is cut off. */
+static void
+test_full(void)
+{
+  DocServerOptions options = DOC_SERVER_OPTIONS_DEFAULT;
+  options.rate = 0;
+  options.held_max = 1 << 20;
+  g_autoptr(ServerWorld) world = begin(&options);
+  g_autofree char *words = g_strnfill(100 << 10, 'w');
+  Text texts[ENTRIES] = {0};
+  guint64 calls[ENTRIES];
+  for (guint i = 0; i < ENTRIES; i++)
+    text_init(&texts[i], world, (guint8)(1 + i));
+  set_gate(TRUE, 0);
+  DocServerCounters before = doc_server_counters(world->server);
+  for (guint i = 0; i < ENTRIES; i++) {
+    g_autoptr(DocEnvelope) edit = person_edit(texts[i].author, texts[i].history, words);
+    g_autoptr(GBytes) packed = doc_envelope_pack(edit);
+    calls[i] = doc_client_append(texts[i].client->client, &texts[i].name, packed);
+  }
+  await_calls(world, before.calls, ENTRIES);
+  g_assert_cmpuint(doc_server_counters(world->server).busy, >=, ENTRIES / 2);
+  g_autoptr(WorldClient) client = world_client_new(world, texts[0].author->key);
+  guint64 head = doc_client_head(client->client, &texts[0].name);
+  await_calls(world, before.calls, ENTRIES + 1);
+  set_gate(FALSE, 0);
+  g_autoptr(DocClientEvent) told = world_client_answer(client, head);
+  g_assert_cmpuint(told->head.number, >=, 1);
+  for (guint i = 0; i < ENTRIES; i++)
+    must_be_told(texts[i].client, calls[i], 2);
+  g_assert_cmpuint(doc_server_counters(world->server).door.accepted, ==, before.door.accepted + 1);
+  for (guint i = 0; i < ENTRIES; i++)
+    text_clear(&texts[i]);
+}
+
 /* The end of a server waits for no log; what had no answer is sent again, and has one number. */
 static void
 test_end(void)
@@ -453,6 +491,7 @@ main(int argc, char **argv)
   g_test_add_func("/doc/server-log/many-follows", test_many_follows);
   g_test_add_func("/doc/server-log/many-reads", test_many_reads);
   g_test_add_func("/doc/server-log/gone", test_gone);
+  g_test_add_func("/doc/server-log/full", test_full);
   g_test_add_func("/doc/server-log/end", test_end);
   return g_test_run();
 }
