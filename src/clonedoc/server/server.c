@@ -209,7 +209,6 @@ static gboolean
 poll_log(gpointer data)
 {
   doc_server_poll(data);
-  doc_server_spare(data);
   return G_SOURCE_CONTINUE;
 }
 
@@ -439,7 +438,6 @@ doc_server_free(DocServer *server)
   doc_door_free(server->door);
   g_queue_clear_full(&server->tasks, (GDestroyNotify)(void (*)(void))doc_task_free);
   g_queue_clear_full(&server->later, (GDestroyNotify)(void (*)(void))doc_task_free);
-  g_queue_clear(&server->asked);
   doc_shelf_free(server->shelf);
   g_main_context_unref(server->context);
   g_array_unref(server->hungry);

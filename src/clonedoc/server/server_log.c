@@ -3,15 +3,14 @@
 #include "base/error.h"
 #include "clonedoc/server/server_private.h"
 
-#define POLLED    64u /* documents that are looked at each time */
-#define SPARE_NS  G_GINT64_CONSTANT(1000000000)
+#define POLLED    64u                            /* documents that are looked at each time */
 #define MEND_NS   G_GINT64_CONSTANT(10000000000) /* what is followed and could not be read is tried again */
 #define READS_MAX 4u /* calls of a connection that need entries from the log: each may hold some MiB */
 
 typedef struct {
   DocErrand errand;
   DocServer *server;
-  DocTask *task; /* whose; NULL: nobody's any more */
+  DocTask *task; /* whose; NULL: that of a follow, or none */
   guint64 visit, follow;
   DocName document;
   guint64 from, length;
@@ -73,11 +72,8 @@ length_done(DocErrand *base, gpointer data)
 {
   DocServer *server = data;
   Errand *errand = (Errand *)base;
-  g_queue_remove(&server->asked, errand);
   note_error(server, errand);
   DocTask *task = g_steal_pointer(&errand->task);
-  if (!task)
-    return;
   task->fresh = TRUE;
   task->blind = base->error != NULL;
   task->length = errand->length;
@@ -94,34 +90,7 @@ doc_server_ask(DocServer *server, DocTask *task)
   Errand *errand = errand_new(server, run_length, length_done);
   errand->task = task;
   errand->document = task->call->document;
-  g_queue_push_tail(&server->asked, errand);
   doc_clerk_send(server->clerk, &errand->errand);
-}
-
-/* Who follows from there has seen nothing that is not here. */
-static gboolean
-is_spared(const DocTask *task, const DocOpen *open)
-{
-  return open && open->state == DOC_OPEN_READY && task->call->what == DOC_WHAT(FOLLOW) &&
-         doc_history_number(open->history) > 0 && task->call->from <= doc_history_number(open->history) + 1;
-}
-
-void
-doc_server_spare(DocServer *server)
-{
-  gint64 now = clock_now_ns();
-  for (GList *link = server->asked.head; link; link = link->next) {
-    Errand *errand = link->data;
-    if (now < errand->errand.since + SPARE_NS)
-      return;
-    const DocOpen *open = errand->task ? doc_shelf_find(server->shelf, &errand->document) : NULL;
-    if (!errand->task || !is_spared(errand->task, open))
-      continue;
-    errand->task->fresh = TRUE;
-    /* It may be closed before the task's turn. */
-    errand->task->length = doc_history_number(open->history);
-    doc_server_put(server, g_steal_pointer(&errand->task));
-  }
 }
 
 /* ---- entries ---- */

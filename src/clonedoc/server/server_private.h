@@ -50,7 +50,6 @@ struct DocServer {
   GQueue tasks;    /* of DocTask */
   DocBatch *batch; /* that is being appended; NULL */
   GQueue later;    /* of DocTask: entries, until it is */
-  GQueue asked;    /* of DocErrand: what the log was asked for tasks, the oldest first */
   gboolean reads;  /* a slice for the shelf */
   gboolean polls;
   GPtrArray *followed; /* of DocOpen */
@@ -98,10 +97,6 @@ void doc_server_end_waiting(DocServer *server, DocOpen *open);
 /* Asks the log how long the task's document is: whoever has seen an entry at another server of the same log
  * is to see it here, too. The task comes back in a turn to come, fresh. */
 void doc_server_ask(DocServer *server, DocTask *task);
-
-/* What was asked long ago, and can be answered without: its answer cannot be less than what who asks knows.
- */
-void doc_server_spare(DocServer *server);
 
 /* Reads entries from `from` on for a task, which comes back with them, or was answered that they cannot be
  * read now; for whoever follows, who is told. */

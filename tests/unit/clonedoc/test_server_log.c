@@ -62,18 +62,6 @@ set_gate(gboolean shut, guint fails)
   g_mutex_unlock(&gate.lock);
 }
 
-/* One passes; until the next one stands before it. */
-static void
-let_one(void)
-{
-  g_mutex_lock(&gate.lock);
-  gate.lets = 1;
-  g_cond_broadcast(&gate.moved);
-  while (gate.lets > 0 || gate.waiting == 0)
-    g_cond_wait(&gate.moved, &gate.lock);
-  g_mutex_unlock(&gate.lock);
-}
-
 /* Shut for what is read only, and so many of that pass; until the next stands before it. */
 static void
 let_reads(ServerWorld *world, guint lets)
@@ -251,9 +239,8 @@ begin(const DocServerOptions *options)
 
 /* ---- tests ---- */
 
-/* While an entry of one waits for the log, another one connects and is told what is known of another
- * document; how long that is is not said. When the log speaks again all have their numbers, in the order in
- * which they came. */
+/* While an entry of one waits for the log, another one connects and asks. When the log speaks again all have
+ * their numbers, in the order in which they came. */
 static void
 test_silent(void)
 {
@@ -269,10 +256,8 @@ test_silent(void)
   await_waiting(world);
   g_autoptr(WorldClient) client = world_client_new(world, one.author->key);
   guint64 head = doc_client_head(client->client, &other.name);
-  guint64 follow = doc_client_follow(client->client, &other.name, 1);
-  g_autoptr(DocClientEvent) event = world_client_await(client);
-  g_assert_cmpuint(event->call, ==, follow);
-  g_assert_cmpuint(event->answer->entries->len, ==, 2);
+  await_calls(world, doc_server_counters(world->server).calls, 1);
+  g_assert_null(doc_client_take(client->client));
   g_assert_null(doc_client_take(one.client->client));
   guint64 last = begin_edit(&other);
   set_gate(FALSE, 0);
@@ -283,8 +268,8 @@ test_silent(void)
   must_be_told(other.client, last, 3);
 }
 
-/* Who follows from behind what is known here may have seen more elsewhere: nothing is said before the log
- * does. */
+/* Wherever somebody follows from, they may know more from another server: that of the first slice of many, or
+ * of their own entry's number. Nothing is said before the log does. */
 static void
 test_more_elsewhere(void)
 {
@@ -297,43 +282,18 @@ test_more_elsewhere(void)
   g_autoptr(DocLog) elsewhere = doc_log_open(world->folder, &error);
   g_assert_cmpint(doc_log_append(elsewhere, &text.name, 2, packed, &error), ==, DOC_LOG_DONE);
   set_gate(TRUE, 0);
-  guint64 behind = doc_client_follow(text.client->client, &text.name, 3);
-  guint64 here = doc_client_follow(text.client->client, &text.name, 2);
-  g_autoptr(DocClientEvent) first = world_client_await(text.client);
-  g_assert_cmpuint(first->call, ==, here);
-  g_assert_cmpuint(first->head.number, ==, 1);
+  guint64 calls[3];
+  for (guint i = 0; i < G_N_ELEMENTS(calls); i++)
+    calls[i] = doc_client_follow(text.client->client, &text.name, 1 + i);
+  for (gint64 end = g_get_monotonic_time() + 2 * G_USEC_PER_SEC; g_get_monotonic_time() < end;)
+    g_main_context_iteration(world->context, TRUE);
+  g_assert_null(doc_client_take(text.client->client));
   set_gate(FALSE, 0);
-  g_autoptr(DocClientEvent) then = world_client_answer(text.client, behind);
-  g_assert_cmpuint(then->head.number, ==, 2);
-}
-
-/* A document that was closed while its follow waited is there all the same. */
-static void
-test_closed(void)
-{
-  DocServerOptions options = DOC_SERVER_OPTIONS_DEFAULT;
-  options.rate = 0;
-  options.open_max = 1;
-  g_autoptr(ServerWorld) world = begin(&options);
-  g_auto(Text) other = {0}, text = {0};
-  text_init(&other, world, 1);
-  text_init(&text, world, 2);
-  set_gate(TRUE, 0);
-  guint64 before = doc_server_counters(world->server).calls;
-  guint64 head = doc_client_head(other.client->client, &other.name);
-  await_calls(world, before, 1);
-  guint64 follow = doc_client_follow(text.client->client, &text.name, 1);
-  await_calls(world, before, 2);
-  /* The other's length comes in the very turn in which the follow need not wait any more. */
-  await_waiting(world);
-  g_usleep(1500 * 1000);
-  let_one();
-  for (guint i = 0; i < 100; i++)
-    g_main_context_iteration(world->context, FALSE);
-  set_gate(FALSE, 0);
-  g_autoptr(DocClientEvent) told = world_client_answer(other.client, head);
-  g_assert_cmpuint(told->head.number, ==, 1);
-  must_be_told(text.client, follow, 1);
+  for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+    g_autoptr(DocClientEvent) told = world_client_await(text.client);
+    g_assert_cmpuint(told->call, ==, calls[i]);
+    g_assert_cmpuint(told->head.number, ==, 2);
+  }
 }
 
 /* Long entries, which another server appends: all but the last are in the log only. */
@@ -487,7 +447,6 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/doc/server-log/silent", test_silent);
   g_test_add_func("/doc/server-log/more-elsewhere", test_more_elsewhere);
-  g_test_add_func("/doc/server-log/closed", test_closed);
   g_test_add_func("/doc/server-log/many-follows", test_many_follows);
   g_test_add_func("/doc/server-log/many-reads", test_many_reads);
   g_test_add_func("/doc/server-log/gone", test_gone);
