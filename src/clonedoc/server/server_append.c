@@ -214,7 +214,7 @@ finish_document(DocServer *server, DocBatch *batch, guint first)
     open->puts = 0;
     open->rivals -= open->rivals > 0;
   } else {
-    open->rivals = failed ? open->rivals : RIVALS;
+    open->rivals = RIVALS;
     doc_shelf_read_again(server->shelf, open, failed);
   }
 }

@@ -29,10 +29,10 @@ typedef struct {
   gsize recent_bytes;
   DocEnvelope *unsettled; /* judged, and not in the history yet */
   guint puts;             /* of the batch that is under way */
-  guint rivals;           /* another server was faster: so many batches have one entry of it */
-  DocHead head;           /* as of now; `packed` NULL: not signed yet */
-  char *words;            /* BROKEN: why, */
-  gint64 broken_at;       /* and since when (CLOCK_MONOTONIC, ns) */
+  guint rivals;     /* another server was faster, or the log failed: so many batches have one entry of it */
+  DocHead head;     /* as of now; `packed` NULL: not signed yet */
+  char *words;      /* BROKEN: why, */
+  gint64 broken_at; /* and since when (CLOCK_MONOTONIC, ns) */
   /* The server's. */
   GQueue waiting;     /* until it is READY */
   GPtrArray *follows; /* keep it open */

@@ -15,7 +15,8 @@ static struct {
   guint lets;           /* pass while it is shut */
   gboolean reads_only;  /* it is shut for what is read only */
   gboolean to_read;     /* what stands before it is to be read */
-  guint reads;          /* so many have passed */
+  guint reads;          /* so many have passed, */
+  guint from_first;     /* of them from the first entry of a document on */
 } gate;
 
 typedef struct {
@@ -42,6 +43,7 @@ pass(gboolean reads, GError **error)
   gboolean let = is_shut(reads) && gate.lets > 0;
   gboolean fails = (is_shut(reads) && !let) || gate.fails > 0;
   gate.lets -= let;
+  g_cond_broadcast(&gate.moved);
   gate.reads += reads;
   gate.fails -= gate.fails > 0;
   g_mutex_unlock(&gate.lock);
@@ -92,6 +94,18 @@ count_reads(void)
   return reads;
 }
 
+/* One passes. */
+static void
+let_one(void)
+{
+  g_mutex_lock(&gate.lock);
+  gate.lets = 1;
+  g_cond_broadcast(&gate.moved);
+  while (gate.lets > 0)
+    g_cond_wait(&gate.moved, &gate.lock);
+  g_mutex_unlock(&gate.lock);
+}
+
 /* Until the server's thread stands before it. */
 static void
 await_waiting(ServerWorld *world)
@@ -116,6 +130,9 @@ gate_append(DocLog *log, DocLogPut *puts, guint count, GError **error)
 static GPtrArray *
 gate_read(DocLog *log, const DocName *document, guint64 from, guint count, gsize bytes, GError **error)
 {
+  g_mutex_lock(&gate.lock);
+  gate.from_first += from == 1;
+  g_mutex_unlock(&gate.lock);
   return pass(TRUE, error) ? doc_log_read(((GateLog *)log)->inner, document, from, count, bytes, error)
                            : NULL;
 }
@@ -296,6 +313,49 @@ test_more_elsewhere(void)
   }
 }
 
+/* Entries of several that fail together, again and again: the document is read from its first entry once. */
+static void
+test_fails_again(void)
+{
+  g_autoptr(ServerWorld) world = begin(NULL);
+  g_auto(Text) other = {0};
+  g_autoptr(Person) ann = person_new(1), bob = person_new(2);
+  DocName name;
+  g_autoptr(DocEnvelope) first = person_found(ann, &bob, 1, &name);
+  g_autoptr(DocHistory) history = doc_history_new(&name);
+  text_init(&other, world, 3);
+  g_autoptr(WorldClient) client = world_client_new(world, ann->key);
+  g_assert_cmpint(history_add(history, first), ==, DOC_GOOD);
+  g_assert_true(person_learn(bob, first));
+  g_assert_cmpint(world_client_append(client, &name, first, NULL), ==, DOC_STATUS(OK));
+  g_autoptr(DocEnvelope) one = person_edit(ann, history, "by Ann");
+  g_autoptr(DocEnvelope) two = person_edit(bob, history, "by Bob");
+  g_autoptr(GBytes) packed_one = doc_envelope_pack(one);
+  g_autoptr(GBytes) packed_two = doc_envelope_pack(two);
+  guint from_first = gate.from_first;
+  for (guint round = 0; round < 2; round++) {
+    g_autoptr(DocClientEvent) head = world_client_answer(client, doc_client_head(client->client, &name));
+    g_assert_cmpuint(head->head.number, ==, 1);
+    set_gate(TRUE, 0);
+    guint64 before = doc_server_counters(world->server).calls;
+    guint64 another = begin_edit(&other);
+    await_waiting(world);
+    guint64 a = doc_client_append(client->client, &name, packed_one);
+    guint64 b = doc_client_append(client->client, &name, packed_two);
+    await_calls(world, before, 3);
+    /* Both are in the next batch; or one, and the other in the one after it. */
+    let_one();
+    await_waiting(world);
+    set_gate(FALSE, 1);
+    g_autoptr(DocClientEvent) had = world_client_answer(client, a);
+    g_assert_cmpint(had->answer->status, ==, DOC_STATUS(FAILED));
+    g_autoptr(DocClientEvent) too = world_client_answer(client, b);
+    g_assert_cmpint(too->answer->status, ==, round == 0 ? DOC_STATUS(FAILED) : DOC_STATUS(OK));
+    must_be_told(other.client, another, 2 + round);
+  }
+  g_assert_cmpuint(gate.from_first, ==, from_first + 1);
+}
+
 /* Long entries, which another server appends: all but the last are in the log only. */
 static void
 add_elsewhere(ServerWorld *world, Text *text, guint count)
@@ -451,6 +511,7 @@ main(int argc, char **argv)
   g_test_add_func("/doc/server-log/many-reads", test_many_reads);
   g_test_add_func("/doc/server-log/gone", test_gone);
   g_test_add_func("/doc/server-log/full", test_full);
+  g_test_add_func("/doc/server-log/fails-again", test_fails_again);
   g_test_add_func("/doc/server-log/end", test_end);
   return g_test_run();
 }
