@@ -191,6 +191,7 @@ step(DocLine *line, OtOp **shown, GError **error)
   g_autoptr(GPtrArray) out = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
   gboolean settled = FALSE, said = line->said->len > 0;
   gboolean later = line->answered && clock_now_ns() < line->pair_at;
+  gboolean more = line->said->len > (line->answered ? 0 : 1); /* than the hello */
   if (!doc_copy_step(line->copy, line->said, later ? NULL : out, shown, error))
     return FALSE;
   if (!later)
@@ -203,11 +204,13 @@ step(DocLine *line, OtOp **shown, GError **error)
     question.pair = wire_borrow_bytes(out->pdata[i]);
     doc_room_frame_put(line->out, &question.base);
   }
-  if (!said || (line->answered && doc_line_is_current(line)))
+  if (!said)
     return TRUE;
+  line->edited |= more && *shown;
+  if (line->answered && doc_line_is_current(line))
+    return doc_copy_set_filled(line->copy, error);
   if (!doc_copy_is_settled(line->copy, &settled, error))
     return FALSE;
-  line->edited |= *shown != NULL;
   line->delivered |= line->answered && settled;
   line->answered = TRUE;
   return !doc_line_is_current(line) || doc_copy_set_filled(line->copy, error);

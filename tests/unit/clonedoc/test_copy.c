@@ -2,11 +2,15 @@
  * clone, and all of which may end at any time. */
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "clonedoc/device/copy.h"
+#include "clonedoc/device/line.h"
 #include "pair_end.h"
 #include "random_op.h"
+#include "wire/message.h"
 
 #define WORDS "The quick brown fox\n"
 
@@ -377,6 +381,100 @@ test_anew(void)
   folder_remove(folder);
 }
 
+/* ---- over a line ---- */
+
+static void
+tell(int fd, DocRoomAnswer *answer, Doppel__Room__Answer__WhatCase what)
+{
+  answer->what_case = what;
+  g_assert_true(doc_room_send(fd, &answer->base, NULL));
+}
+
+static void
+tell_row(int fd, gsize length)
+{
+  const DocName name = name_of(1);
+  char *addresses[] = {(char *)"127.0.0.1:1"};
+  DocRoomAnswer answer = DOPPEL__ROOM__ANSWER__INIT;
+  Doppel__Room__Row row = DOPPEL__ROOM__ROW__INIT;
+  row.document = wire_borrow(name.bytes, sizeof name.bytes);
+  row.title = (char *)"a";
+  row.addresses = addresses;
+  row.n_addresses = G_N_ELEMENTS(addresses);
+  row.server = row.document; /* a key is as long */
+  row.role = DOPPEL__ROOM__ROLE__WRITER;
+  row.state = DOPPEL__ROOM__STATE__JOINED;
+  row.length = length;
+  answer.row = &row;
+  tell(fd, &answer, DOC_ROOM_TELL(ROW));
+}
+
+/* The clone's end of it: takes what has come, and says what there is to be said. */
+static void
+answer_line(int fd, GByteArray *in, PairEnd *clone)
+{
+  guint8 buffer[4096];
+  for (gssize got; (got = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT)) > 0;)
+    g_byte_array_append(in, buffer, (guint)got);
+  for (GBytes *frame; doc_room_frame_take(in, DOC_ROOM_FRAME_MAX, &frame, NULL) > 0; g_bytes_unref(frame)) {
+    gsize length;
+    const void *data = g_bytes_get_data(frame, &length);
+    g_autoptr(DocRoomQuestion) question = doc_room_question_take(data, length, NULL);
+    g_assert_nonnull(question);
+    if (question->what_case == DOC_ROOM_ASK(OPEN)) {
+      doc_pair_begin(clone->pair);
+      tell_row(fd, ot_text_length(clone->text));
+      continue;
+    }
+    g_assert_cmpint(question->what_case, ==, DOC_ROOM_ASK(PAIR));
+    g_autoptr(GBytes) said = g_bytes_new(question->pair.data, question->pair.len);
+    g_assert_true(pair_end_hear(clone, said, NULL));
+  }
+  for (GBytes *next; (next = doc_pair_next(clone->pair)); g_bytes_unref(next)) {
+    DocRoomAnswer answer = DOPPEL__ROOM__ANSWER__INIT;
+    answer.pair = wire_borrow_bytes(next);
+    tell(fd, &answer, DOC_ROOM_TELL(PAIR));
+  }
+}
+
+/* Who has read the text once has it, also when the clone is away, though nobody has changed anything. */
+static void
+test_filled(void)
+{
+  g_autofree char *folder = folder_new();
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DocCopies) copies = open_copies(folder), others = open_copies(folder);
+  g_autoptr(GByteArray) in = g_byte_array_new();
+  g_auto(PairEnd) clone = {0};
+  int ends[2];
+  pair_end_init(&clone, DOC_PAIR_CLONE);
+  pair_end_type(&clone, 0, 0, WORDS);
+  know(copies, 1, "a");
+  g_autoptr(DocCopy) copy = open_copy(copies, 1);
+  g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
+  g_autoptr(DocLine) line = doc_line_new(copy, ends[0], &error);
+  g_assert_no_error(error);
+  for (guint i = 0; i < 10; i++) {
+    g_autoptr(OtOp) shown = NULL;
+    g_assert_false(doc_copy_is_filled(copy) && !doc_line_is_current(line));
+    doc_line_work(line, &shown, &error);
+    g_assert_no_error(error);
+    answer_line(ends[1], in, &clone);
+  }
+  check_text(copy, WORDS);
+  g_assert_true(doc_line_is_current(line));
+  g_assert_true(doc_copy_is_filled(copy));
+  g_clear_pointer(&line, doc_line_free);
+  close(ends[1]);
+  g_autoptr(DocCopy) other = open_copy(others, 1);
+  g_assert_true(doc_copy_is_filled(other));
+  g_clear_pointer(&copy, doc_copy_free);
+  g_clear_pointer(&other, doc_copy_free);
+  g_clear_pointer(&copies, doc_copies_free);
+  g_clear_pointer(&others, doc_copies_free);
+  folder_remove(folder);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -388,5 +486,6 @@ main(int argc, char **argv)
   g_test_add_func("/clonedoc/copy/random", test_random);
   g_test_add_func("/clonedoc/copy/long", test_long);
   g_test_add_func("/clonedoc/copy/anew", test_anew);
+  g_test_add_func("/clonedoc/copy/filled", test_filled);
   return g_test_run();
 }
