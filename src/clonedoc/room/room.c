@@ -67,12 +67,12 @@ doc_room_prepare(DocRoom *room, GArray *fds, int *timeout_ms)
     shorten(timeout_ms, talk->deadline);
     if (talk->patience > 0)
       shorten(timeout_ms, talk->patience);
-    if (talk->copy && talk->pair_at > clock_now_ns())
+    if (talk->copy && talk->pair_at > 0 && talk->out->len < ROOM_OUT_MAX)
       shorten(timeout_ms, talk->pair_at);
   }
   for (guint i = 0; i < room->documents->len; i++) {
     const RoomDocument *document = room->documents->pdata[i];
-    if (document->again_at > clock_now_ns())
+    if (document->again_at > 0)
       shorten(timeout_ms, document->again_at);
   }
   shorten(timeout_ms, room_peers_due(room));

@@ -260,7 +260,10 @@ static void
 drive(RoomDocument *document)
 {
   DocClient *client = document->server->client;
-  if (!client || document->again_at > clock_now_ns() || !document->doc || document->left)
+  if (document->again_at > clock_now_ns())
+    return;
+  document->again_at = 0;
+  if (!client || !document->doc || document->left)
     return;
   if (document->stage == ROOM_STAGE(RECOVERING)) {
     room_recover_drive(document);

@@ -9,6 +9,7 @@
 
 #define ROOM_COPIES_MAX 8u         /* of a document: the one that was longest away goes for a new one */
 #define ROOM_TALKS_MAX  64u        /* conversations at a time */
+#define ROOM_OUT_MAX    (4u << 20) /* bytes that wait to be read by the other end: no more is taken from it */
 #define ROOM_STATE_EACH 256u       /* entries, after which all of a document is kept anew */
 #define ROOM_PROOF_MAX  (1u << 20) /* bytes of one that other members are told, or believed */
 #define MS(ms)          ((ms)*G_GINT64_CONSTANT(1000000))
@@ -118,7 +119,7 @@ typedef struct {
   guint64 told_version;
   DocRole told_role;
   guint pace_ms;    /* of an open copy */
-  gint64 pair_at;   /* CLOCK_MONOTONIC ns: the pair's next message, no sooner */
+  gint64 pair_at;   /* CLOCK_MONOTONIC ns: the pair's next message, no sooner; 0: there was none to be said */
   gboolean brief;   /* of a verification: the finding alone */
   gint64 verify_at; /* CLOCK_MONOTONIC ns, since when; 0: it is not being verified */
   RoomCheck *check; /* NULL: there is nothing to be read again */

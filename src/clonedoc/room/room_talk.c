@@ -10,7 +10,6 @@
 #include "clonedoc/room/room_struct.h"
 
 #define READ_BYTES   (256u << 10) /* in one step */
-#define OUT_MAX      (4u << 20)   /* bytes that wait to be read by the other end: no more is taken from it */
 #define QUESTION_MS  30000        /* until there is a question, and until an answer is read */
 #define STRANGER_MAX (64u << 10)  /* bytes that who is no member of anything may ask with, in vain */
 #define PROGRESS_MS  500
@@ -325,7 +324,7 @@ take_peer_frame(RoomTalk *talk, const void *data, gsize length, GError **error)
 static void
 take_frames(RoomTalk *talk)
 {
-  while (!talk->ending && talk->held->len < OUT_MAX) {
+  while (!talk->ending && talk->held->len < ROOM_OUT_MAX) {
     g_autoptr(GError) error = NULL;
     g_autoptr(GBytes) frame = NULL;
     int step = doc_room_frame_take(talk->in, talk->frame_max, &frame, &error);
@@ -350,7 +349,7 @@ take_frames(RoomTalk *talk)
 static void
 read_some(RoomTalk *talk)
 {
-  if (talk->ending || talk->ended || talk->out->len > OUT_MAX)
+  if (talk->ending || talk->ended || talk->out->len > ROOM_OUT_MAX)
     return;
   guint8 buffer[64 << 10];
   for (gsize sum = 0; sum < READ_BYTES;) {
@@ -413,10 +412,12 @@ drive_copy(RoomTalk *talk)
     talk->told_role = role;
     room_tell_row(talk, talk->document);
   }
-  while (talk->out->len + talk->held->len < OUT_MAX && clock_now_ns() >= talk->pair_at) {
+  while (talk->out->len + talk->held->len < ROOM_OUT_MAX && clock_now_ns() >= talk->pair_at) {
     g_autoptr(GBytes) next = doc_pair_next(talk->copy->pair);
-    if (!next)
+    if (!next) {
+      talk->pair_at = 0;
       return;
+    }
     DocRoomAnswer pair = DOPPEL__ROOM__ANSWER__INIT;
     gsize length;
     pair.pair.data = (guint8 *)g_bytes_get_data(next, &length);

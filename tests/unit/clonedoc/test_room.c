@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/io.h"
 #include "clonedoc/evidence.h"
@@ -755,6 +756,63 @@ test_heads(void)
   g_assert_true(is_told(of_member));
 }
 
+/* How long the room may sleep, as it says after a step. */
+static int
+sleep_ms(DocRoom *room)
+{
+  g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(struct pollfd));
+  int timeout_ms = -1;
+  doc_room_prepare(room, fds, &timeout_ms);
+  return timeout_ms;
+}
+
+static void
+set_pair_at(DocRoom *room, gint64 at)
+{
+  for (guint i = 0; i < room->talks->len; i++)
+    ((RoomTalk *)room->talks->pdata[i])->pair_at = at;
+}
+
+static void
+await_rest(DocRoom *room)
+{
+  for (guint steps = 100; sleep_ms(room) == 0; steps--) {
+    g_assert_cmpuint(steps, >, 0);
+    g_assert_true(doc_room_work(room, NULL));
+  }
+}
+
+/* What waits for a time that passes between a step and the sleep after it is done at once, and once. */
+static void
+test_late(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(1);
+  DocName name;
+  Keeper *keeper = room_world_keeper(world, 0);
+  make_document(world, &name, WRITER, FALSE);
+  Device *writer = device_new(keeper, &name, 1), *reader = device_new(keeper, &name, 2);
+  device_type(writer, 0, "first");
+  g_free(room_world_settle(world, &name, 5));
+  g_assert_cmpuint(keeper->room->talks->len, ==, 2);
+  set_pair_at(keeper->room, G_MAXINT64);
+  device_type(writer, 5, " second");
+  for (guint i = 0; i < 100; i++)
+    room_world_step(world);
+  g_autofree char *held = device_text(reader);
+  g_assert_cmpstr(held, ==, "first");
+  set_pair_at(keeper->room, clock_now_ns() - 1);
+  g_assert_cmpint(sleep_ms(keeper->room), ==, 0);
+  g_autofree char *text = room_world_settle(world, &name, 12);
+  g_assert_cmpstr(text, ==, "first second");
+  set_pair_at(keeper->room, clock_now_ns() - 1);
+  await_rest(keeper->room);
+
+  RoomDocument *document = keeper->room->documents->pdata[0];
+  document->again_at = clock_now_ns() - 1; /* as if the server had refused something */
+  g_assert_cmpint(sleep_ms(keeper->room), ==, 0);
+  await_rest(keeper->room);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -774,5 +832,6 @@ main(int argc, char **argv)
   g_test_add_func("/room/invitations", test_invitations);
   g_test_add_func("/room/strangers", test_strangers);
   g_test_add_func("/room/heads", test_heads);
+  g_test_add_func("/room/late", test_late);
   return g_test_run();
 }
