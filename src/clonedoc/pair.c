@@ -68,6 +68,12 @@ doc_pair_is_open(const DocPair *pair)
 }
 
 gboolean
+doc_pair_has_met(const DocPair *pair)
+{
+  return pair->other > 0;
+}
+
+gboolean
 doc_pair_is_settled(const DocPair *pair)
 {
   return !pair->flight && ot_op_empty(pair->pending);

@@ -163,21 +163,28 @@ whole(const OtText *text)
   return ot_op_new_edit(0, 0, utf8, bytes);
 }
 
-/* NULL: all of them are in use. */
+static gboolean
+goes_before(const RoomCopy *copy, const RoomCopy *other)
+{
+  gboolean met = doc_pair_has_met(copy->pair), other_met = doc_pair_has_met(other->pair);
+  return met != other_met ? other_met : copy->used < other->used;
+}
+
+/* NULL: all of them are in use. Each link of a device until the first that does not break leaves a copy that
+ * the device has nothing of: these go first. */
 RoomCopy *
 room_copy_add(RoomDocument *document, const void *id)
 {
   while (document->copies->len >= ROOM_COPIES_MAX) {
-    guint oldest = G_MAXUINT;
+    RoomCopy *first = NULL;
     for (guint i = 0; i < document->copies->len; i++) {
-      const RoomCopy *copy = document->copies->pdata[i];
-      if (!is_open(document, copy) &&
-          (oldest == G_MAXUINT || copy->used < ((const RoomCopy *)document->copies->pdata[oldest])->used))
-        oldest = i;
+      RoomCopy *copy = document->copies->pdata[i];
+      if (!is_open(document, copy) && (!first || goes_before(copy, first)))
+        first = copy;
     }
-    if (oldest == G_MAXUINT)
+    if (!first)
       return NULL;
-    g_ptr_array_remove_index(document->copies, oldest);
+    g_ptr_array_remove(document->copies, first);
   }
   document->copies_dirty = TRUE;
   RoomCopy *copy = g_new0(RoomCopy, 1);

@@ -7,7 +7,7 @@
 #include "clonedoc/room/room.h"
 #include "clonedoc/server/client.h"
 
-#define ROOM_COPIES_MAX 8u         /* of a document: the one that was longest away goes for a new one */
+#define ROOM_COPIES_MAX 8u         /* of a document: of those that are not open one goes for a new one */
 #define ROOM_TALKS_MAX  64u        /* conversations at a time */
 #define ROOM_OUT_MAX    (4u << 20) /* bytes that wait to be read by the other end: no more is taken from it */
 #define ROOM_STATE_EACH 256u       /* entries, after which all of a document is kept anew */

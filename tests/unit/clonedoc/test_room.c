@@ -813,6 +813,50 @@ test_late(void)
   await_rest(keeper->room);
 }
 
+static void
+open_and_leave(Keeper *keeper, const DocName *name, guint8 number)
+{
+  int ends[2];
+  const guint8 copy[DOC_ROOM_COPY_LENGTH] = {number};
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  Doppel__Room__Open open = DOPPEL__ROOM__OPEN__INIT;
+  open.document = wire_borrow(name->bytes, sizeof name->bytes);
+  open.copy = wire_borrow(copy, sizeof copy);
+  question.what_case = DOC_ROOM_ASK(OPEN);
+  question.open = &open;
+  g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
+  doc_room_converse(keeper->room, ends[1], DOC_ROOM_DEVICE, NULL, NULL);
+  g_auto(Fd) fd = ends[0];
+  g_assert_true(doc_room_send(fd, &question.base, NULL));
+  room_world_step(keeper->world);
+  io_close(&fd);
+  room_world_step(keeper->world);
+}
+
+/* Links that end before the device has said anything of its copy leave nothing that is worth a copy in use.
+ */
+static void
+test_copies(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(1);
+  DocName name;
+  Keeper *keeper = room_world_keeper(world, 0);
+  make_document(world, &name, WRITER, FALSE);
+  Device *phone = device_new(keeper, &name, 1);
+  device_type(phone, 0, "first");
+  g_free(room_world_settle(world, &name, 5));
+  device_cut(phone);
+  g_ptr_array_steal_index(keeper->devices, 0); /* is away */
+  device_type(phone, 5, " on the way");
+  for (guint8 i = 0; i < 2 * ROOM_COPIES_MAX; i++)
+    open_and_leave(keeper, &name, 2 + i);
+  const RoomDocument *document = keeper->room->documents->pdata[0];
+  g_assert_cmpuint(document->copies->len, ==, ROOM_COPIES_MAX);
+  g_ptr_array_add(keeper->devices, phone);
+  g_autofree char *text = room_world_settle(world, &name, 16);
+  g_assert_cmpstr(text, ==, "first on the way");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -833,5 +877,6 @@ main(int argc, char **argv)
   g_test_add_func("/room/strangers", test_strangers);
   g_test_add_func("/room/heads", test_heads);
   g_test_add_func("/room/late", test_late);
+  g_test_add_func("/room/copies", test_copies);
   return g_test_run();
 }
