@@ -10,8 +10,8 @@
 #include "cmd/doc.h"
 
 #define MEMBER   "member:"
-#define BEGIN    "-----BEGIN DOPPEL INVITATION-----\n"
-#define END      "-----END DOPPEL INVITATION-----\n"
+#define BEGIN    "-----BEGIN DOPPEL INVITATION-----"
+#define END      "-----END DOPPEL INVITATION-----"
 #define TEXT_MAX (DOC_HANDED_MAX / 2 * 3) /* bytes of such a file, with what a mail has around it */
 
 /* ---- who is meant ---- */
@@ -98,7 +98,7 @@ text_of(GBytes *sealed)
   gsize written = g_base64_encode_step(data, length, TRUE, letters, &state, &save);
   written += g_base64_encode_close(TRUE, letters + written, &state, &save);
   letters[written] = '\0';
-  char *text = g_strconcat(BEGIN, letters, END, NULL);
+  char *text = g_strconcat(BEGIN "\n", letters, END "\n", NULL);
   g_free(letters);
   return text;
 }
@@ -123,7 +123,8 @@ doc_hand_out(DocCopies *copies, DocRoomQuestion *question, const char *path, GEr
 
 /* ---- taking ---- */
 
-/* NULL: there is none in the file. */
+/* NULL: there is none in the file. What mails make of the ends of lines is no letter of base 64, and skipped.
+ */
 static GBytes *
 read_sealed(const char *path)
 {
