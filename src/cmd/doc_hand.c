@@ -116,7 +116,8 @@ doc_hand_out(DocCopies *copies, DocRoomQuestion *question, const char *path, GEr
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "%s did not make an invitation", doc_room_called());
   g_autofree char *text = text_of(sealed);
   if (!path || strcmp(path, "-") == 0)
-    return fputs(text, stdout) >= 0;
+    return (fputs(text, stdout) >= 0 && fflush(stdout) == 0) ||
+           doppel_error_errno(error, "the invitation cannot be written");
   return g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, &why) ||
          doppel_error_set(error, DOPPEL_ERROR_FAILED, "the invitation cannot be written: %s", why->message);
 }
