@@ -1,6 +1,8 @@
 /* Documents without a clone: the room is a process of this device (doc_room.c). */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -53,12 +55,15 @@ start_room(GError **error)
                           said && said[0] ? g_strchomp(said) : "it ended without a word");
 }
 
+/* "process N holds FOLDER". NULL: none does; the number of one that was killed may be anybody's by now. */
 static char *
 holder(const char *folder)
 {
-  g_autofree char *path = g_build_filename(folder, "lock", NULL);
-  char *pid = NULL;
-  return g_file_get_contents(path, &pid, NULL, NULL) ? g_strchomp(pid) : g_strdup("?");
+  g_autofree char *path = g_build_filename(folder, "lock", NULL), *pid = NULL;
+  g_auto(Fd) lock = open(path, O_RDONLY | O_CLOEXEC);
+  if (lock < 0 || flock(lock, LOCK_SH | LOCK_NB) == 0 || !g_file_get_contents(path, &pid, NULL, NULL))
+    return NULL;
+  return g_strchomp(pid)[0] ? g_strdup_printf("process %s holds %s", pid, folder) : NULL;
 }
 
 int
@@ -76,9 +81,12 @@ doc_direct_dial(GError **error)
     if (i > 0)
       g_usleep(TRY_US);
   }
-  g_autofree char *pid = holder(folder);
-  doppel_error_set(error, DOPPEL_ERROR_GONE, "process %s holds %s, and lets nobody in: end it, and try again",
-                   pid, folder);
+  g_autofree char *held = holder(folder);
+  if (held)
+    doppel_error_set(error, DOPPEL_ERROR_GONE, "%s, and lets nobody in: end it, and try again", held);
+  else
+    doppel_error_set(error, DOPPEL_ERROR_GONE, "%s (in %s) ends as soon as it begins", doc_room_called(),
+                     folder);
   return -1;
 }
 
@@ -125,9 +133,9 @@ doc_direct_begin(gboolean offline, GError **error)
     return TRUE;
   io_close(&staying);
   g_autofree char *place = doc_known_folder(TRUE);
-  g_autofree char *folder = g_build_filename(place, "room", NULL), *pid = holder(folder);
+  g_autofree char *folder = g_build_filename(place, "room", NULL), *held = holder(folder);
   return doppel_error_set(error, why ? (DoppelErrorCode)why->code : DOPPEL_ERROR_GONE,
-                          "%s (process %s holds %s) does not answer: %s", doc_room_called(), pid, folder,
+                          "%s (%s) does not answer: %s", doc_room_called(), held ? held : folder,
                           why ? why->message : "it says nothing");
 }
 

@@ -33,6 +33,8 @@ place_clear(Place *place)
   g_clear_pointer(&place->key, identity_key_free);
   g_free(place->folder);
   io_close(&place->listener);
+  if (place->lock >= 0)
+    (void)!ftruncate(place->lock, 0);
   io_close(&place->lock);
   io_close(&place->parent);
 }
@@ -48,8 +50,10 @@ lock(Place *place, GError **error)
   place->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (place->lock < 0)
     return doppel_error_errno(error, "cannot open %s", path);
-  if (flock(place->lock, LOCK_EX | LOCK_NB) < 0)
+  if (flock(place->lock, LOCK_EX | LOCK_NB) < 0) {
+    io_close(&place->lock);
     return FALSE;
+  }
   (void)!ftruncate(place->lock, 0);
   io_write_all(place->lock, pid, strlen(pid)); /* for people */
   return TRUE;
