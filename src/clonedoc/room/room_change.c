@@ -197,17 +197,13 @@ room_leave(RoomDocument *document, gboolean unsent, GError **error)
 
 /* ---- invitations of others ---- */
 
-gboolean
-room_take_invitation(DocRoom *room, const IdentityPublic *user, const char *name,
-                     const DocRoomInvitation *invitation, GError **error)
+/* In the place of `document`, an invitation to the same one that was not accepted; NULL: there is none. */
+static gboolean
+take(DocRoom *room, RoomDocument *document, const IdentityPublic *user, const char *name,
+     const DocRoomInvitation *invitation, GError **error)
 {
-  RoomDocument *document = room_find(room, invitation->document.data);
   DocName of;
   memcpy(of.bytes, invitation->document.data, sizeof of);
-  /* The same one comes again where the answer was lost. */
-  if (document &&
-      (document->stage != ROOM_STAGE(INVITED) || !identity_public_equal(&document->from_user, user)))
-    return TRUE;
   if (!document && (count_stage(room, TRUE, NULL) >= room->options.invitations_max ||
                     count_stage(room, TRUE, user) >= MAX(room->options.invitations_max / 4, 1)))
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
@@ -240,6 +236,19 @@ room_take_invitation(DocRoom *room, const IdentityPublic *user, const char *name
   return TRUE;
 }
 
+gboolean
+room_take_invitation(DocRoom *room, const IdentityPublic *user, const char *name,
+                     const DocRoomInvitation *invitation, GError **error)
+{
+  RoomDocument *document = room_find(room, invitation->document.data);
+  /* The same one comes again where the answer was lost. */
+  if (document &&
+      (document->stage != ROOM_STAGE(INVITED) || !identity_public_equal(&document->from_user, user)))
+    return TRUE;
+  return take(room, document, user, name, invitation, error);
+}
+
+/* It goes before one that came by itself, whoever has sent that: a person has chosen it. */
 RoomDocument *
 room_bring(DocRoom *room, const ProtobufCBinaryData *sealed, GError **error)
 {
@@ -248,9 +257,16 @@ room_bring(DocRoom *room, const ProtobufCBinaryData *sealed, GError **error)
       doc_handed_open(sealed->data, sealed->len, room->key, &from, error);
   if (!invitation)
     return NULL;
+  RoomDocument *document = room_find(room, invitation->document.data);
+  if (document && document->stage != ROOM_STAGE(INVITED)) {
+    doppel_error_set(
+        error, DOPPEL_ERROR_USAGE,
+        "that document is here already, as \"%s\": to begin with this invitation, leave it first",
+        document->title);
+    return NULL;
+  }
   g_autofree char *key = identity_public_to_text(&from);
   g_autofree char *name = g_strconcat("key:", key, NULL);
-  return room_take_invitation(room, &from, name, invitation, error)
-             ? room_find(room, invitation->document.data)
-             : NULL;
+  return take(room, document, &from, name, invitation, error) ? room_find(room, invitation->document.data)
+                                                              : NULL;
 }

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "clonedoc/keys.h"
 #include "clonedoc/room/handed.h"
+#include "clonedoc/room/room_struct.h"
 #include "identity/statement.h"
 #include "room_world.h"
 #include "wire/message.h"
@@ -175,6 +176,36 @@ test_forged(void)
   invitation->document.data[0] ^= 1;
   g_autoptr(GBytes) good = forge(invitation, of_owner, owner->key, to);
   g_assert_cmpint(bring(other, good), ==, DOC_ROOM_WHY(NONE));
+}
+
+/* Whoever brings an invitation has chosen it: it goes before one that somebody's clone has sent, and what is
+ * in use is not exchanged. */
+static void
+test_hand_instead(void)
+{
+  DocName name;
+  IdentityPublic from;
+  g_autoptr(GError) error = NULL;
+  g_autoptr(RoomWorld) world = world_apart(3, &name);
+  Keeper *owner = room_world_keeper(world, 0), *other = room_world_keeper(world, 1);
+  const IdentityPublic *stranger = identity_key_public(room_world_keeper(world, 2)->user);
+  const IdentityPublic *server = identity_key_public(room_world_server(world, 0)->key);
+  await_state(owner, &name, DOPPEL__ROOM__STATE__JOINED);
+  g_autoptr(GBytes) sealed = hand(owner, &name, other, FALSE);
+  g_autoptr(DocRoomInvitation) invitation =
+      doc_handed_open(g_bytes_get_data(sealed, NULL), g_bytes_get_size(sealed), other->key, &from, NULL);
+  memcpy(invitation->server.data, stranger->bytes, sizeof stranger->bytes);
+  g_assert_true(room_take_invitation(other->room, stranger, "stranger", invitation, &error));
+  g_autoptr(DocRoomAnswer) theirs = keeper_row(other, &name);
+  g_assert_cmpstr(theirs->row->from, ==, "stranger");
+  g_assert_cmpint(bring(other, sealed), ==, DOC_ROOM_WHY(NONE));
+  g_autoptr(DocRoomAnswer) row = keeper_row(other, &name);
+  g_autofree char *key = identity_public_to_text(identity_key_public(owner->key));
+  g_assert_true(g_str_has_suffix(row->row->from, key));
+  g_assert_cmpmem(row->row->server.data, row->row->server.len, server->bytes, sizeof server->bytes);
+  g_assert_cmpint(keeper_accept(other, &name), ==, DOC_ROOM_WHY(NONE));
+  await_state(other, &name, DOPPEL__ROOM__STATE__JOINED);
+  g_assert_cmpint(bring(other, sealed), ==, DOC_ROOM_WHY(MISUSED));
 }
 
 /* Without its server nobody waits for long, and what was asked for is done when it is back. */
@@ -353,6 +384,7 @@ main(int argc, char **argv)
   g_test_add_data_func("/room/hand", NULL, test_hand);
   g_test_add_data_func("/room/hand-from-now", "", test_hand);
   g_test_add_func("/room/hand-forged", test_forged);
+  g_test_add_func("/room/hand-instead", test_hand_instead);
   g_test_add_func("/room/hand-away", test_hand_away);
   g_test_add_func("/room/self", test_self);
   g_test_add_func("/room/stay", test_stay);
