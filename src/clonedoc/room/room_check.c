@@ -8,7 +8,7 @@
 
 struct RoomCheck {
   const RoomDocument *document;
-  const DocDocument *of; /* the replica that was there at the beginning: only compared */
+  const DocDocument *of; /* the replica that was there at the beginning: only compared; NULL: not begun */
   DocDocument *copy, *state;
   guint64 last, damaged;
   char *damage; /* NULL: nothing was found */
@@ -60,7 +60,6 @@ room_check_new(RoomDocument *document)
 {
   RoomCheck *check = g_new0(RoomCheck, 1);
   check->document = document;
-  begin(check);
   return check;
 }
 
@@ -154,7 +153,10 @@ gboolean
 room_check_step(RoomCheck *check)
 {
   g_autoptr(GError) error = NULL;
-  if (check->of != check->document->doc) { /* it went over to another history */
+  /* What this step has changed is not on the disk yet. */
+  if (check->document->facts_dirty || check->document->state_dirty)
+    return FALSE;
+  if (check->of != check->document->doc) { /* at first, and where it went over to another history */
     clear(check);
     begin(check);
   }

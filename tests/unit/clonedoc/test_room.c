@@ -257,6 +257,30 @@ find_damage(Keeper *keeper, const DocName *name)
   g_assert_not_reached();
 }
 
+/* What has become a member's in this moment is whole, though not on the disk yet. */
+static void
+test_verify_at_once(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  DocName name;
+  int ends[2];
+  Keeper *owner = room_world_keeper(world, 0), *other = room_world_keeper(world, 1);
+  DocRoomQuestion accept = DOPPEL__ROOM__QUESTION__INIT;
+  keeper_create(owner, room_world_server(world, 0), &name);
+  Wanted wanted = {owner, &name};
+  room_world_until(world, is_there, &wanted);
+  g_assert_cmpint(keeper_change(owner, &name, other, WRITER, FALSE), ==, DOC_ROOM_WHY(NONE));
+  await_state(other, &name, DOPPEL__ROOM__STATE__INVITED);
+  accept.what_case = DOC_ROOM_ASK(ACCEPT);
+  accept.accept = wire_borrow(name.bytes, sizeof name.bytes);
+  g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
+  g_auto(Fd) fd = ends[0];
+  doc_room_converse(other->room, ends[1], DOC_ROOM_DEVICE, NULL, NULL);
+  g_assert_true(doc_room_send(fd, &accept.base, NULL));
+  g_assert_cmpint(find_damage(other, &name), ==, -1); /* in the same step */
+  await_state(other, &name, DOPPEL__ROOM__STATE__JOINED);
+}
+
 /* Who is invited from now on sees the text, and not what made it. */
 static void
 test_from_now(void)
@@ -865,6 +889,7 @@ main(int argc, char **argv)
   g_test_add_func("/room/kills", test_kills);
   g_test_add_func("/room/removed", test_removed);
   g_test_add_func("/room/check", test_check);
+  g_test_add_func("/room/verify-at-once", test_verify_at_once);
   g_test_add_func("/room/reader", test_reader);
   g_test_add_func("/room/from-now", test_from_now);
   g_test_add_func("/room/fork", test_fork);
