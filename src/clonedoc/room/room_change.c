@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "clonedoc/keys.h"
 #include "clonedoc/room/handed.h"
 #include "clonedoc/room/room_struct.h"
 
@@ -125,9 +126,25 @@ change_known(RoomDocument *document, const Doppel__Room__Change *change, const I
   return found;
 }
 
+/* What the history would not take is dropped when its turn comes: who asks for it is told now. */
+static gboolean
+can_join(const RoomDocument *document, const IdentityPublic *key, GError **error)
+{
+  g_autoptr(GArray) members = doc_history_members(doc_document_history(document->doc));
+  g_autoptr(GBytes) sealed = doc_box_seal(key, "", 0, NULL);
+  if (!sealed)
+    return doppel_error_set(error, DOPPEL_ERROR_USAGE,
+                            "that is nobody's key: invite what \"doppel doc key\" prints there");
+  return members->len < DOC_MEMBERS_MAX ||
+         doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "a document may have %u members",
+                          (guint)DOC_MEMBERS_MAX);
+}
+
 static gboolean
 invite(RoomDocument *document, const Doppel__Room__Change *change, const DocMember *member, GError **error)
 {
+  if (!can_join(document, &member->key, error))
+    return FALSE;
   if (document->people->len >= 4 * DOC_MEMBERS_MAX)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "the document has had too many members");
   /* Without a checkpoint who reads from now on has nothing to begin at. */

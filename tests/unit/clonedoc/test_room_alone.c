@@ -48,7 +48,8 @@ world_apart(guint keepers, DocName *name)
 /* ---- invitations ---- */
 
 static GPtrArray *
-ask_hand(Keeper *owner, const DocName *name, const Keeper *who, gboolean from_now)
+ask_hand_key(Keeper *owner, const DocName *name, const IdentityPublic *user, const IdentityPublic *key,
+             gboolean from_now)
 {
   DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
   Doppel__Room__Change change = DOPPEL__ROOM__CHANGE__INIT;
@@ -57,10 +58,16 @@ ask_hand(Keeper *owner, const DocName *name, const Keeper *who, gboolean from_no
   change.role = WRITER;
   change.from_now = from_now;
   change.by_hand = TRUE;
-  change.origin = wire_borrow(identity_key_public(who->user)->bytes, IDENTITY_PUBLIC_LENGTH);
-  change.key = wire_borrow(identity_key_public(who->key)->bytes, IDENTITY_PUBLIC_LENGTH);
+  change.origin = wire_borrow(user->bytes, sizeof user->bytes);
+  change.key = wire_borrow(key->bytes, sizeof key->bytes);
   question.change = &change;
   return keeper_ask(owner, &question, DOC_ROOM_ASK(CHANGE));
+}
+
+static GPtrArray *
+ask_hand(Keeper *owner, const DocName *name, const Keeper *who, gboolean from_now)
+{
+  return ask_hand_key(owner, name, identity_key_public(who->user), identity_key_public(who->key), from_now);
 }
 
 static GBytes *
@@ -206,6 +213,22 @@ test_hand_instead(void)
   g_assert_cmpint(keeper_accept(other, &name), ==, DOC_ROOM_WHY(NONE));
   await_state(other, &name, DOPPEL__ROOM__STATE__JOINED);
   g_assert_cmpint(bring(other, sealed), ==, DOC_ROOM_WHY(MISUSED));
+}
+
+/* What nothing can be sealed to is no member's, which is said at once. */
+static void
+test_hand_no_key(void)
+{
+  DocName name;
+  const IdentityPublic none = {{0}};
+  g_autoptr(RoomWorld) world = world_apart(1, &name);
+  Keeper *owner = room_world_keeper(world, 0);
+  await_state(owner, &name, DOPPEL__ROOM__STATE__JOINED);
+  g_autoptr(GPtrArray) answers = ask_hand_key(owner, &name, &none, &none, FALSE);
+  const DocRoomAnswer *only = answers->pdata[0];
+  g_assert_cmpuint(answers->len, ==, 1);
+  g_assert_cmpint(only->what_case, ==, DOC_ROOM_TELL(FAILED));
+  g_assert_cmpint(only->failed->why, ==, DOC_ROOM_WHY(MISUSED));
 }
 
 /* Without its server nobody waits for long, and what was asked for is done when it is back. */
@@ -385,6 +408,7 @@ main(int argc, char **argv)
   g_test_add_data_func("/room/hand-from-now", "", test_hand);
   g_test_add_func("/room/hand-forged", test_forged);
   g_test_add_func("/room/hand-instead", test_hand_instead);
+  g_test_add_func("/room/hand-no-key", test_hand_no_key);
   g_test_add_func("/room/hand-away", test_hand_away);
   g_test_add_func("/room/self", test_self);
   g_test_add_func("/room/stay", test_stay);
