@@ -290,17 +290,25 @@ room_document_begin(const RoomDocument *document, GError **error)
   return doc_document_start(doc, &document->start, bytes, length, error) ? g_steal_pointer(&doc) : NULL;
 }
 
-/* Another replica takes the place of the one that was: copies follow the text. */
+/* Copies follow a text that has become another one, not by an entry. */
 void
-room_document_replace(RoomDocument *document, DocDocument *doc)
+room_document_follow(RoomDocument *document, const char *from, gsize from_bytes, const OtText *after)
 {
-  const OtText *before = doc_document_text(document->doc), *after = doc_document_text(doc);
-  gsize from_bytes, to_bytes;
-  g_autofree char *from = ot_text_copy(before, 0, ot_text_length(before), &from_bytes);
+  gsize to_bytes;
   g_autofree char *to = ot_text_copy(after, 0, ot_text_length(after), &to_bytes);
   g_autoptr(OtOp) op = doc_merge_difference(from, from_bytes, to, to_bytes, NULL);
   if (op)
     room_copies_edit(document, op, NULL);
+}
+
+/* Another replica takes the place of the one that was. */
+void
+room_document_replace(RoomDocument *document, DocDocument *doc)
+{
+  const OtText *before = doc_document_text(document->doc);
+  gsize from_bytes;
+  g_autofree char *from = ot_text_copy(before, 0, ot_text_length(before), &from_bytes);
+  room_document_follow(document, from, from_bytes, doc_document_text(doc));
   doc_document_free(document->doc);
   document->doc = doc;
   document->state_dirty = TRUE;

@@ -158,13 +158,17 @@ on_start(RoomDocument *document, const DocClientEvent *event)
     return;
   }
   GBytes *entry = answer->entries->pdata[0];
-  gsize length;
+  gsize length, before_bytes;
   const void *bytes = g_bytes_get_data(entry, &length);
+  /* A device may have opened it already, with what there was to see. */
+  const OtText *text = doc_document_text(document->doc);
+  g_autofree char *before = ot_text_copy(text, 0, ot_text_length(text), &before_bytes);
   if (!doc_document_start(document->doc, &document->start, bytes, length, &error)) {
     document->stuck = TRUE;
     room_words(document, error->message);
     return;
   }
+  room_document_follow(document, before, before_bytes, doc_document_text(document->doc));
   document->start_entry = g_bytes_ref(entry);
   document->facts_dirty = document->state_dirty = document->own_dirty = TRUE;
 }

@@ -178,6 +178,7 @@ void room_document_took(RoomDocument *document, guint64 number, GBytes *entry, c
 void room_copies_edit(RoomDocument *document, const OtOp *op, const RoomCopy *except);
 RoomCopy *room_copy_find(RoomDocument *document, const void *id);
 RoomCopy *room_copy_add(RoomDocument *document, const void *id);
+void room_document_follow(RoomDocument *document, const char *from, gsize from_bytes, const OtText *after);
 void room_document_replace(RoomDocument *document, DocDocument *doc);
 
 /* room_server.c */
