@@ -7,26 +7,13 @@
 #define KNOWN_MAX     4096 /* records that are held decoded */
 #define CONFLICTS_MAX 32   /* in a row, before others are to have their turn */
 
-static guint
-key_hash(gconstpointer key)
-{
-  guint hash;
-  memcpy(&hash, key, sizeof hash);
-  return hash;
-}
-
-static gboolean
-key_equal(gconstpointer a, gconstpointer b)
-{
-  return identity_public_equal(a, b);
-}
-
 void
 directory_judge_init(DirectoryJudge *judge, DirectoryStore *store, const IdentityPublic *home)
 {
   judge->store = store;
   judge->home = *home;
-  judge->known = g_hash_table_new_full(key_hash, key_equal, NULL, (GDestroyNotify)record_unref);
+  judge->known =
+      g_hash_table_new_full(identity_public_hash, identity_public_same, NULL, (GDestroyNotify)record_unref);
 }
 
 void
@@ -197,7 +184,7 @@ commit_some(DirectoryJudge *judge, GPtrArray *candidates, GArray *registered, gb
   *committed = FALSE;
   if (!directory_store_state(judge->store, &before, error))
     return DIRECTORY_FAILED;
-  g_auto(Batch) batch = {.users = g_hash_table_new(key_hash, key_equal),
+  g_auto(Batch) batch = {.users = g_hash_table_new(identity_public_hash, identity_public_same),
                          .names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
                          .puts = g_array_new(FALSE, FALSE, sizeof(DirectoryPut)),
                          .candidates = g_ptr_array_new(),

@@ -416,20 +416,6 @@ members(const char *group, void *data)
   return list;
 }
 
-static guint
-hash_key(gconstpointer key)
-{
-  guint hash;
-  memcpy(&hash, ((const IdentityPublic *)key)->bytes, sizeof hash);
-  return hash;
-}
-
-static gboolean
-equal_keys(gconstpointer a, gconstpointer b)
-{
-  return identity_public_equal(a, b);
-}
-
 static NodeGroups *
 ensure(Node *node)
 {
@@ -439,7 +425,7 @@ ensure(Node *node)
   NodeGroups *groups = node->groups = g_new0(NodeGroups, 1);
   groups->node = node;
   groups->letters = g_ptr_array_new();
-  groups->awaiters = g_hash_table_new_full(hash_key, equal_keys, NULL, g_free);
+  groups->awaiters = g_hash_table_new_full(identity_public_hash, identity_public_same, NULL, g_free);
   groups->given = node_given_new();
   groups->groups = groups_new(&node->own->origin, node->config->key, node_store_last_sent(node->store),
                               &functions, groups);

@@ -14,20 +14,6 @@
 #define CONNECTING_FOR    (8 * NS_PER_SECOND)  /* a link that was never up counts for so long */
 #define FORGET_PEER_AFTER (NODE_IDLE_SECONDS * NS_PER_SECOND)
 
-static guint
-hash_key(gconstpointer key)
-{
-  guint hash;
-  memcpy(&hash, ((const IdentityPublic *)key)->bytes, sizeof hash);
-  return hash;
-}
-
-static gboolean
-equal_keys(gconstpointer a, gconstpointer b)
-{
-  return identity_public_equal(a, b);
-}
-
 static void
 peer_free(gpointer data)
 {
@@ -40,7 +26,7 @@ NodePeer *
 node_peer(Node *node, const IdentityPublic *origin, gboolean make)
 {
   if (!node->peers)
-    node->peers = g_hash_table_new_full(hash_key, equal_keys, NULL, peer_free);
+    node->peers = g_hash_table_new_full(identity_public_hash, identity_public_same, NULL, peer_free);
   NodePeer *peer = g_hash_table_lookup(node->peers, origin);
   if (!peer && make) {
     peer = g_new0(NodePeer, 1);

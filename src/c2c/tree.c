@@ -21,20 +21,6 @@ struct TreeDuty {
   guint done;
 };
 
-static guint
-hash_key(gconstpointer key)
-{
-  guint value;
-  memcpy(&value, key, sizeof value);
-  return value;
-}
-
-static gboolean
-same_key(gconstpointer a, gconstpointer b)
-{
-  return identity_public_equal(a, b);
-}
-
 static Member
 member_of(const char *group, const IdentityPublic *origin)
 {
@@ -93,7 +79,7 @@ tree_new(const char *group, const IdentityPublic *sender, const IdentityPublic *
   drop_repeated(sorted);
   Tree *tree = g_new0(Tree, 1);
   tree->ring = turned(sorted, &root);
-  tree->places = g_hash_table_new(hash_key, same_key);
+  tree->places = g_hash_table_new(identity_public_hash, identity_public_same);
   for (guint i = 0; i < tree->ring->len; i++)
     g_hash_table_insert(tree->places, &g_array_index(tree->ring, Member, i).origin, GUINT_TO_POINTER(i));
   return tree;

@@ -132,20 +132,6 @@ pass(Part *part, const DocEnvelope *envelope)
                        g_memdup2(&envelope->sequence, sizeof envelope->sequence));
 }
 
-static guint
-key_hash(gconstpointer key)
-{
-  guint hash;
-  memcpy(&hash, ((const IdentityPublic *)key)->bytes, sizeof hash);
-  return hash;
-}
-
-static gboolean
-key_equal(gconstpointer a, gconstpointer b)
-{
-  return identity_public_equal(a, b);
-}
-
 /* The chain before the part is what it is said to be: from no other do the entries lead to the one that was
  * signed. */
 static gboolean
@@ -159,7 +145,8 @@ check_part(const Wire *wire, const DocHead *head, DocEvidence *evidence, GError 
   if (!fold(wire, &chain) || !doc_chain_equal(&chain, &head->chain))
     return refuse(error, "the entries are not those that were signed");
   g_autoptr(GArray) places = g_array_new(FALSE, FALSE, sizeof(Place));
-  g_autoptr(GHashTable) sequences = g_hash_table_new_full(key_hash, key_equal, g_free, g_free);
+  g_autoptr(GHashTable) sequences =
+      g_hash_table_new_full(identity_public_hash, identity_public_same, g_free, g_free);
   Part part = {&head->document, head->number - wire->n_entries + 1, places, sequences};
   g_array_append_val(places, begin);
   for (gsize i = 0; i < wire->n_entries; i++) {

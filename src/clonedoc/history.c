@@ -27,20 +27,6 @@ doc_verdict_name(DocVerdict verdict)
   return verdict_names[verdict];
 }
 
-static guint
-key_hash(gconstpointer key)
-{
-  guint hash;
-  memcpy(&hash, ((const IdentityPublic *)key)->bytes, sizeof hash);
-  return hash;
-}
-
-static gboolean
-key_equal(gconstpointer a, gconstpointer b)
-{
-  return identity_public_equal(a, b);
-}
-
 DocHistory *
 doc_history_new(const DocName *document)
 {
@@ -48,7 +34,7 @@ doc_history_new(const DocName *document)
   history->document = *document;
   history->places = g_array_new(FALSE, TRUE, sizeof(DocPlace));
   g_array_set_size(history->places, 1);
-  history->authors = g_hash_table_new_full(key_hash, key_equal, NULL, g_free);
+  history->authors = g_hash_table_new_full(identity_public_hash, identity_public_same, NULL, g_free);
   return history;
 }
 
@@ -206,7 +192,7 @@ gets_keys(const DocHistory *history, const Outcome *outcome, const IdentityPubli
 static gboolean
 keys_fit(const DocHistory *history, const Outcome *outcome, const DocEnvelope *envelope)
 {
-  g_autoptr(GHashTable) given = g_hash_table_new(key_hash, key_equal);
+  g_autoptr(GHashTable) given = g_hash_table_new(identity_public_hash, identity_public_same);
   for (guint i = 0; i < envelope->keys->len; i++) {
     const DocSealedKeys *keys = envelope->keys->pdata[i];
     if (keys->first > envelope->epoch || !gets_keys(history, outcome, &keys->key) ||
@@ -219,7 +205,7 @@ keys_fit(const DocHistory *history, const Outcome *outcome, const DocEnvelope *e
 static gboolean
 change_fits(const DocHistory *history, const DocEnvelope *envelope)
 {
-  g_autoptr(GHashTable) roles = g_hash_table_new(key_hash, key_equal);
+  g_autoptr(GHashTable) roles = g_hash_table_new(identity_public_hash, identity_public_same);
   g_autoptr(GArray) members = doc_history_members(history);
   Outcome outcome = {.roles = roles};
   for (guint i = 0; i < members->len; i++)

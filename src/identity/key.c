@@ -82,6 +82,20 @@ identity_public_equal(const IdentityPublic *a, const IdentityPublic *b)
   return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
 }
 
+guint
+identity_public_hash(gconstpointer key)
+{
+  guint hash;
+  memcpy(&hash, ((const IdentityPublic *)key)->bytes, sizeof hash);
+  return hash;
+}
+
+gboolean
+identity_public_same(gconstpointer a, gconstpointer b)
+{
+  return identity_public_equal(a, b);
+}
+
 char *
 identity_public_to_text(const IdentityPublic *key)
 {

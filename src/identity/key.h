@@ -40,6 +40,9 @@ gboolean identity_verify(const IdentityPublic *key, const void *data, gsize leng
                          const guint8 signature[IDENTITY_SIGNATURE_LENGTH]);
 
 gboolean identity_public_equal(const IdentityPublic *a, const IdentityPublic *b);
+/* The same for a GHashTable whose keys are IdentityPublic. */
+guint identity_public_hash(gconstpointer key);
+gboolean identity_public_same(gconstpointer a, gconstpointer b);
 
 /* The fingerprint: the key itself in 52 letters of base32, so that nothing is lost in it. */
 char *identity_public_to_text(const IdentityPublic *key);

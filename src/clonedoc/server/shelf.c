@@ -16,20 +16,6 @@ struct DocShelf {
   GQueue reading;      /* of DocOpen */
 };
 
-static guint
-key_hash(gconstpointer key)
-{
-  guint hash;
-  memcpy(&hash, ((const IdentityPublic *)key)->bytes, sizeof hash);
-  return hash;
-}
-
-static gboolean
-key_equal(gconstpointer a, gconstpointer b)
-{
-  return identity_public_equal(a, b);
-}
-
 /* ---- one document ---- */
 
 static void
@@ -50,7 +36,8 @@ begin(DocOpen *open)
 {
   forget(open);
   open->history = doc_history_new(&open->name);
-  open->authors = g_hash_table_new_full(key_hash, key_equal, g_free, (GDestroyNotify)g_array_unref);
+  open->authors = g_hash_table_new_full(identity_public_hash, identity_public_same, g_free,
+                                        (GDestroyNotify)g_array_unref);
 }
 
 static void
