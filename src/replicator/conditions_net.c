@@ -1,8 +1,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/sysfs.h"
 #include "replicator/conditions_sources.h"
-#include "replicator/sysfs.h"
 
 /* ARPHRD_ of if_arp.h, which are the values of the attribute "type" */
 enum { TYPE_ETHER = 1, TYPE_RAWIP = 519, TYPE_LOOPBACK = 772 };

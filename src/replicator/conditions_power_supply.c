@@ -1,7 +1,7 @@
 #include <string.h>
 
+#include "base/sysfs.h"
 #include "replicator/conditions_sources.h"
-#include "replicator/sysfs.h"
 
 typedef struct {
   guint batteries, charging, discharging; /* that are there; of them by status */

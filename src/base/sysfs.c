@@ -1,4 +1,4 @@
-#include "replicator/sysfs.h"
+#include "base/sysfs.h"
 
 #include <fcntl.h>
 #include <string.h>
