@@ -1,5 +1,4 @@
-#include <string.h>
-
+#include "base/power_supply.h"
 #include "base/sysfs.h"
 #include "replicator/conditions_sources.h"
 
@@ -12,8 +11,6 @@ typedef struct {
 static void
 add_battery(Supplies *supplies, int directory)
 {
-  if (sysfs_number(directory, "present", 0, 1, 1) == 0)
-    return;
   supplies->batteries++;
   g_autofree char *status = sysfs_text(directory, "status");
   supplies->discharging += g_strcmp0(status, "Discharging") == 0;
@@ -35,15 +32,11 @@ add_external(Supplies *supplies, int directory)
 }
 
 static void
-add_supply(const char *name, int directory, gpointer data)
+add_supply(PowerSupplyKind kind, const char *name, int directory, gpointer data)
 {
-  g_autofree char *type = sysfs_text(directory, "type");
-  g_autofree char *scope = sysfs_text(directory, "scope");
-  if (!type || g_strcmp0(scope, "Device") == 0)
-    return;
-  if (strcmp(type, "Battery") == 0)
+  if (kind == POWER_SUPPLY_BATTERY)
     add_battery(data, directory);
-  else if (strcmp(type, "Mains") == 0 || strcmp(type, "Wireless") == 0 || g_str_has_prefix(type, "USB"))
+  else
     add_external(data, directory);
 }
 
@@ -61,9 +54,8 @@ on_battery(const Supplies *supplies)
 void
 conditions_from_power_supply(Conditions *conditions, const char *sys)
 {
-  g_autofree char *path = g_build_filename(sys, "class/power_supply", NULL);
   Supplies supplies = {0};
-  if (!sysfs_each(path, add_supply, &supplies))
+  if (!power_supply_each(sys, add_supply, &supplies))
     return;
   Conditions told = {0};
   int without = on_battery(&supplies);
