@@ -49,6 +49,11 @@ _doppel_documents()
     doppel doc list --offline "${direct[@]}" 2>/dev/null | awk 'NR > 1 { print $1 }'
 }
 
+_doppel_models()
+{
+    doppel energy models 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
 _doppel_shares()
 {
     doppel shares 2>/dev/null | awk 'NR > 1 { print $1 }'
@@ -59,7 +64,7 @@ _doppel()
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} i output
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway unpair name demo help version' -- "$current"))
+        COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway energy unpair name demo help version' -- "$current"))
         return
     fi
     case $verb in
@@ -253,6 +258,19 @@ _doppel()
             fi
             ;;
         unpair) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2) --forget --help" -- "$current")) ;;
+        energy)
+            case $previous in
+                -s | --seconds) return ;;
+                --sys) COMPREPLY=($(compgen -d -- "$current")); return ;;
+                show) COMPREPLY=($(compgen -W "$(_doppel_models) --json --help" -- "$current")); return ;;
+                use) COMPREPLY=($(compgen -W "auto $(_doppel_models)" -- "$current")); return ;;
+            esac
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '-s --seconds --sys --json --help' -- "$current"))
+            elif ((COMP_CWORD == 2)); then
+                COMPREPLY=($(compgen -W 'show models use calibrate' -- "$current"))
+            fi
+            ;;
         name)
             case $previous in
                 -c | --clone) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current")); return ;;
@@ -270,7 +288,7 @@ _doppel()
             fi
             ;;
         demo) COMPREPLY=($(compgen -W 'c2c --keep --help' -- "$current")) ;;
-        help) COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway unpair name demo' -- "$current")) ;;
+        help) COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway energy unpair name demo' -- "$current")) ;;
     esac
 }
 

@@ -1,6 +1,6 @@
 # Completion of doppel for fish.
 
-set -l verbs run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway unpair name demo help version
+set -l verbs run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway energy unpair name demo help version
 
 function __doppel_clones
     echo local
@@ -13,6 +13,10 @@ end
 
 function __doppel_jobs
     doppel jobs 2>/dev/null | awk 'NR > 1 { print $1 }'
+end
+
+function __doppel_models
+    doppel energy models 2>/dev/null | awk 'NR > 1 { print $1 }'
 end
 
 function __doppel_checkpoints
@@ -140,6 +144,13 @@ complete -c doppel -n '__fish_seen_subcommand_from forward' -l to -x -d 'Connect
 complete -c doppel -n '__fish_seen_subcommand_from forward' -l background -d 'Return as soon as connections can come'
 complete -c doppel -n '__fish_seen_subcommand_from forward' -l list -d 'List what is forwarded'
 complete -c doppel -n '__fish_seen_subcommand_from forward' -l json -d 'Print each event, or the list, as JSON'
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a energy -d "Say by which power model this device's energy is estimated"
+complete -c doppel -n '__fish_seen_subcommand_from energy' -s s -l seconds -x -d 'Measure for so long'
+complete -c doppel -n '__fish_seen_subcommand_from energy' -l sys -x -a '(__fish_complete_directories)' -d 'Where sysfs is'
+complete -c doppel -n '__fish_seen_subcommand_from energy' -l json -d 'Print JSON'
+complete -c doppel -n '__fish_seen_subcommand_from energy; and not __fish_seen_subcommand_from show models use calibrate' -f -a 'show models use calibrate'
+complete -c doppel -n '__fish_seen_subcommand_from energy; and __fish_seen_subcommand_from use' -f -a 'auto (__doppel_models)'
+complete -c doppel -n '__fish_seen_subcommand_from energy; and __fish_seen_subcommand_from show' -f -a '(__doppel_models)'
 complete -c doppel -n '__fish_seen_subcommand_from gateway' -l idle -x -d 'End when no program has been connected for so long'
 complete -c doppel -n '__fish_seen_subcommand_from gateway' -l background -d 'Return as soon as programs can connect'
 complete -c doppel -n '__fish_seen_subcommand_from gateway' -s c -l clone -x -a '(__doppel_clones | tail -n +2)' -d 'Which clone is the own one'
@@ -196,4 +207,4 @@ complete -c doppel -n '__fish_seen_subcommand_from name' -l json -d 'Print JSON'
 complete -c doppel -n '__fish_seen_subcommand_from name' -f -a 'show claim renew succeed recover revoke directory'
 complete -c doppel -n '__fish_seen_subcommand_from demo' -l keep -d 'Leave the temporary directory'
 complete -c doppel -n '__fish_seen_subcommand_from demo' -f -a c2c
-complete -c doppel -n '__fish_seen_subcommand_from help' -f -a 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway unpair name demo'
+complete -c doppel -n '__fish_seen_subcommand_from help' -f -a 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway energy unpair name demo'

@@ -44,6 +44,7 @@ int cmd_allow(int argc, char **argv);
 int cmd_deny(int argc, char **argv);
 int cmd_contacts(int argc, char **argv);
 int cmd_group(int argc, char **argv);
+int cmd_energy(int argc, char **argv);
 
 /* Brings the clone's copy of this device's files up to date, as "doppel sync" does, where it has one; `clone`
  * as for paired_find(). */

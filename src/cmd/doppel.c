@@ -50,6 +50,7 @@ static const struct {
     {"doc", cmd_doc, "Write documents together with others, through a server that nobody trusts"},
     {"forward", cmd_forward, "Reach a TCP port of a friend's device through both clones, or offer one"},
     {"gateway", cmd_gateway, "Connect this device's programs with the network of clones"},
+    {"energy", cmd_energy, "Say by which power model this device's energy is estimated, or measure it"},
     {"unpair", cmd_unpair, "Forget a clone"},
     {"name", cmd_name, "Have a name in the network of clones"},
     {"demo", cmd_demo, "Show on this machine what takes several: the network of clones"},

@@ -20,7 +20,7 @@ table_path(GError **error)
   g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
   if (self) {
     g_autofree char *programs = g_path_get_dirname(self);
-    g_autofree char *built = g_build_filename(programs, "..", "..", "share", "doppel", "power.ini", NULL);
+    g_autofree char *built = g_canonicalize_filename("../../share/doppel/power.ini", programs);
     if (access(built, R_OK) == 0)
       return g_steal_pointer(&built);
   }
