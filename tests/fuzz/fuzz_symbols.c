@@ -1,9 +1,10 @@
-/* An ELF file: facts, symbols, relocations, near names. */
+/* An ELF file: facts, symbols, relocations, near names, unwinding tables. */
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "mirror/symbols.h"
+#include "mirror/symbols_starts.h"
 
 int
 LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
@@ -29,6 +30,9 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
     if (i > 64)
       break;
   }
+  g_autoptr(GArray) starts = symbols_starts_read(fd, symbols_facts(file));
+  for (guint i = 0; i < starts->len; i++)
+    g_assert_nonnull(symbols_starts_enclosing(starts, g_array_index(starts, SymbolsStart, i).vaddr));
   guint64 bias;
   elf_facts_bias(symbols_facts(file), 0x555555554000, 0x1000, &bias);
   return 0;
