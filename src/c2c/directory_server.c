@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "c2c/directory_door.h"
+#include "c2c/directory_visit.h"
 #include "c2c/directory_work.h"
 
 #define UNREAD_MAX (4u << 20) /* bytes of answers that are under way to somebody */
@@ -16,41 +16,42 @@ struct DirectoryServer {
   DirectoryServerOptions options;
   GMainContext *context;
   DirectoryWork *work;
-  DirectoryDoor *door;
+  LinkDoor *door;
+  DirectoryPasses passes;
   DirectoryCounters counters;
 };
 
 static void
-look_whether_sent(DoorConnection *connection)
+look_whether_sent(DirectoryVisit *visit)
 {
-  if (!connection->sending || link_backlog(connection->link).unwritten > 0)
+  if (!visit->sending || link_backlog(visit->base.link).unwritten > 0)
     return;
-  connection->sending = FALSE;
-  connection->deadline = clock_now_ns() + directory_door_idle_ns(connection);
+  visit->sending = FALSE;
+  visit->base.deadline = clock_now_ns() + link_door_idle_ns(&visit->base);
 }
 
 static gboolean
-send_answer(DoorConnection *connection, DirectoryAnswer *answer)
+send_answer(DirectoryVisit *visit, DirectoryAnswer *answer)
 {
-  answer->has_pass = directory_door_tell_pass(connection, &answer->pass);
+  answer->has_pass = directory_visit_tell_pass(visit, &answer->pass);
   g_autoptr(GBytes) bytes = directory_answer_encode(answer);
   gsize length;
   const void *data = g_bytes_get_data(bytes, &length);
-  connection->visitor.busy = FALSE;
-  connection->sending = TRUE;
-  connection->deadline = clock_now_ns() + READ_NS;
-  if (!link_send(connection->link, DIRECTORY_CHANNEL, &(struct iovec){(void *)data, length}, 1, NULL))
+  visit->base.visitor.busy = FALSE;
+  visit->sending = TRUE;
+  visit->base.deadline = clock_now_ns() + READ_NS;
+  if (!link_send(visit->base.link, DIRECTORY_CHANNEL, &(struct iovec){(void *)data, length}, 1, NULL))
     return FALSE;
-  look_whether_sent(connection);
+  look_whether_sent(visit);
   return TRUE;
 }
 
 static gboolean
-answer_briefly(DoorConnection *connection, guint64 id, DirectoryStatus status)
+answer_briefly(DirectoryVisit *visit, guint64 id, DirectoryStatus status)
 {
   g_autoptr(DirectoryAnswer) answer = directory_answer_new(status, NULL);
   answer->id = id;
-  return send_answer(connection, answer);
+  return send_answer(visit, answer);
 }
 
 static const DirectoryHandler *
@@ -67,40 +68,39 @@ find_handler(const DirectoryServer *server, DirectoryWhat what)
 
 /* Whether the question may make its asker a member. What that costs was paid with the connection. */
 static gboolean
-may_prove(DoorConnection *connection, const DirectoryQuestion *question)
+may_prove(DirectoryVisit *visit, const DirectoryQuestion *question)
 {
-  return connection->crowd != DOOR_MEMBER &&
-         (question->has_asker || question->what == DIRECTORY_WHAT(REGISTER)) &&
-         connection->proofs++ < PROOFS_MAX;
+  return visit->base.crowd != LINK_DOOR_MEMBER &&
+         (question->has_asker || question->what == DIRECTORY_WHAT(REGISTER)) && visit->proofs++ < PROOFS_MAX;
 }
 
 /* FALSE: the connection has to go. */
 static gboolean
-take_question(DirectoryServer *server, DoorConnection *connection, const LinkMessage *message)
+take_question(DirectoryServer *server, DirectoryVisit *visit, const LinkMessage *message)
 {
   g_autoptr(DirectoryQuestion) question =
       message->channel == DIRECTORY_CHANNEL ? directory_question_decode(message->data, message->length, NULL)
                                             : NULL;
   server->counters.questions++;
   if (!question)
-    return answer_briefly(connection, 0, DIRECTORY_STATUS(MALFORMED));
+    return answer_briefly(visit, 0, DIRECTORY_STATUS(MALFORMED));
   const DirectoryHandler *handler = find_handler(server, question->what);
   if (!handler)
-    return answer_briefly(connection, question->id, DIRECTORY_STATUS(MALFORMED));
-  if (!directory_door_pay(connection, handler->price)) {
+    return answer_briefly(visit, question->id, DIRECTORY_STATUS(MALFORMED));
+  if (!directory_visit_pay(visit, handler->price)) {
     server->counters.busy++;
-    return answer_briefly(connection, question->id, DIRECTORY_STATUS(BUSY));
+    return answer_briefly(visit, question->id, DIRECTORY_STATUS(BUSY));
   }
   DirectoryTask *task = g_new0(DirectoryTask, 1);
   task->server = server;
   task->handler = handler;
-  task->peer = *link_peer(connection->link);
-  task->connection = connection->id;
-  task->proves = may_prove(connection, question);
+  task->peer = *link_peer(visit->base.link);
+  task->connection = visit->base.id;
+  task->proves = may_prove(visit, question);
   task->question = g_steal_pointer(&question);
-  connection->visitor.busy = TRUE;
-  connection->sending = FALSE;
-  connection->deadline = clock_now_ns() + FINISH_NS;
+  visit->base.visitor.busy = TRUE;
+  visit->sending = FALSE;
+  visit->base.deadline = clock_now_ns() + FINISH_NS;
   directory_work_put(server->work, task);
   return TRUE;
 }
@@ -108,36 +108,41 @@ take_question(DirectoryServer *server, DoorConnection *connection, const LinkMes
 /* One question at a time: who does not wait for the answer is none of ours. And a question acknowledges the
  * answers before it, so that little is under way to whoever has read them. */
 static gboolean
-take_next(DirectoryServer *server, DoorConnection *connection)
+take_next(DirectoryServer *server, DirectoryVisit *visit)
 {
-  g_autoptr(LinkMessage) message = link_take(connection->link);
-  return !message || (!connection->visitor.busy && link_backlog(connection->link).kept <= UNREAD_MAX &&
-                      directory_door_identify(connection) && take_question(server, connection, message));
+  g_autoptr(LinkMessage) message = link_take(visit->base.link);
+  return !message || (!visit->base.visitor.busy && link_backlog(visit->base.link).kept <= UNREAD_MAX &&
+                      directory_visit_identify(visit) && take_question(server, visit, message));
 }
 
 static gboolean
-work_link(DoorConnection *connection, gpointer data)
+came(LinkVisit *visit, const LinkPreamble *preamble, LinkCallerSource *holder, gpointer data)
 {
-  gboolean alive = link_work(connection->link, NULL);
-  if (alive)
-    look_whether_sent(connection);
-  if (alive && take_next(data, connection))
-    return TRUE;
-  directory_door_drop(connection);
-  return FALSE;
+  DirectoryServer *server = data;
+  return directory_visit_came((DirectoryVisit *)visit, &server->passes, preamble, holder);
+}
+
+static gboolean
+work(LinkVisit *base, gpointer data)
+{
+  DirectoryVisit *visit = (DirectoryVisit *)base;
+  if (!link_work(base->link, NULL))
+    return FALSE;
+  look_whether_sent(visit);
+  return take_next(data, visit);
 }
 
 static void
 task_done(DirectoryTask *task, gpointer data)
 {
   DirectoryServer *server = data;
-  DoorConnection *connection = directory_door_find(server->door, task->connection);
-  if (connection && task->proved)
-    directory_door_admit(connection);
-  if (connection && task->answer) {
+  DirectoryVisit *visit = link_door_find(server->door, task->connection);
+  if (visit && task->proved)
+    link_door_admit(&visit->base);
+  if (visit && task->answer) {
     task->answer->id = task->question->id;
-    if (!send_answer(connection, task->answer))
-      directory_door_drop(connection);
+    if (!send_answer(visit, task->answer))
+      link_door_drop(&visit->base);
   } else if (task->answered) {
     task->answered(task->answer, task->data);
   } else if (task->done) {
@@ -186,8 +191,13 @@ directory_server_new(const DirectoryServerOptions *options, GMainContext *contex
   DirectoryServer *server = g_new0(DirectoryServer, 1);
   server->options = *options;
   server->context = g_main_context_ref(context ? context : g_main_context_default());
-  server->door =
-      directory_door_new(options->key, options->rate, server->context, work_link, &server->counters, server);
+  directory_passes_init(&server->passes, options->key);
+  LinkDoorRules rules = directory_visit_rules();
+  rules.rate = options->rate;
+  rules.came = came;
+  rules.work = work;
+  rules.data = server;
+  server->door = link_door_new(&rules, options->key, server->context);
   server->work = directory_work_new(options, server->context, task_done, work_registered, server, error);
   if (server->work)
     return server;
@@ -200,7 +210,7 @@ directory_server_free(DirectoryServer *server)
 {
   if (!server)
     return;
-  directory_door_free(server->door);
+  link_door_free(server->door);
   g_clear_pointer(&server->work, directory_work_free);
   g_main_context_unref(server->context);
   g_free(server);
@@ -209,7 +219,7 @@ directory_server_free(DirectoryServer *server)
 void
 directory_server_listen(DirectoryServer *server, int fd)
 {
-  directory_door_listen(server->door, fd);
+  link_door_listen(server->door, fd);
 }
 
 const IdentityKey *
@@ -234,10 +244,7 @@ DirectoryCounters
 directory_server_counters(const DirectoryServer *server)
 {
   DirectoryCounters counters = server->counters;
-  counters.members = directory_door_count(server->door, DOOR_MEMBER);
-  counters.connections = counters.members;
-  for (DoorCrowd crowd = 0; crowd < DOOR_MEMBER; crowd++)
-    counters.connections += directory_door_count(server->door, crowd);
+  counters.door = link_door_counters(server->door);
   counters.commits = directory_work_commits(server->work);
   return counters;
 }

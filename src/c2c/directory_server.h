@@ -6,6 +6,7 @@
 #pragma once
 
 #include "c2c/directory_head.h"
+#include "link/door.h"
 
 typedef struct DirectoryServer DirectoryServer;
 typedef struct DirectoryHandler DirectoryHandler;
@@ -100,9 +101,8 @@ void directory_server_read(DirectoryServer *server, const DirectoryHandler *hand
 
 /* What was done so far, for people and tests. */
 typedef struct {
-  guint64 accepted, refused, dropped; /* connections: let in, closed at once, ended for a limit's sake */
-  guint64 questions, busy;            /* asked; of them answered BUSY */
+  guint64 questions, busy; /* asked; of them answered BUSY */
   guint64 commits, registered;
-  guint connections, members; /* now: all, and of them who has proved a key that is registered */
+  LinkDoorCounters door;
 } DirectoryCounters;
 DirectoryCounters directory_server_counters(const DirectoryServer *server);

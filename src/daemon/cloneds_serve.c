@@ -86,8 +86,8 @@ serve(Options *options, GError **error)
   g_printerr("cloneds: ends after %" G_GUINT64_FORMAT " questions and %" G_GUINT64_FORMAT
              " registrations in %" G_GUINT64_FORMAT " commits; %" G_GUINT64_FORMAT
              " connections were let in, %" G_GUINT64_FORMAT " refused, %" G_GUINT64_FORMAT " dropped\n",
-             counters.questions, counters.registered, counters.commits, counters.accepted, counters.refused,
-             counters.dropped);
+             counters.questions, counters.registered, counters.commits, counters.door.accepted,
+             counters.door.refused, counters.door.dropped);
   return TRUE;
 }
 

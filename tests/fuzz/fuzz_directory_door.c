@@ -1,7 +1,8 @@
 /* The door of a directory before whoever comes: floods from one address or many, preambles in pieces or that
  * are none, passes that are one's own, somebody else's, too old or forged, people who prove a key that is
  * registered or not, ask too much, or leave. Nobody is a member whose key is not registered, nobody has more
- * than their share, who is late goes, and no stranger costs a member its place.
+ * than their share, who is late goes, and no stranger costs a member its place. So it is at the door of a
+ * server that knows no passes, as that of documents, too.
  *
  * The linker gives the door this file's accept4(), links and clock: see meson.build. */
 #include <arpa/inet.h>
@@ -13,7 +14,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
-#include "c2c/directory_door.h"
+#include "c2c/directory_visit.h"
 #include "people.h"
 #include "record_world.h"
 #include "sockets.h"
@@ -41,8 +42,10 @@ typedef struct {
 
 typedef struct {
   GMainContext *context;
-  DirectoryDoor *door;
-  DirectoryCounters counters;
+  LinkDoor *door;
+  gboolean knows_passes;
+  guint member_most;
+  guint64 went;           /* of those who were let in */
   DirectoryPasses passes; /* as the directory's other servers make them */
   DirectoryPass told[PASSES];
   guint tellings;
@@ -109,8 +112,8 @@ static Visitor *
 visitor_of(const Link *link)
 {
   for (guint i = 0; i < world.accepted; i++) {
-    const DoorConnection *connection = directory_door_find(world.door, world.visitors[i].id);
-    if (connection && connection->link == link)
+    const DirectoryVisit *connection = link_door_find(world.door, world.visitors[i].id);
+    if (connection && connection->base.link == link)
       return &world.visitors[i];
   }
   __builtin_trap();
@@ -142,24 +145,43 @@ __wrap_link_peer(const Link *link)
   return key_of(visitor_of(link)->key);
 }
 
-/* As a directory does it. FALSE: it has gone. */
-static gboolean
-work(DoorConnection *connection, gpointer data)
+static guint
+count_now(LinkDoorCrowd crowd)
 {
-  gboolean alive = link_work(connection->link, NULL);
-  g_autoptr(LinkMessage) message = alive ? link_take(connection->link) : NULL;
-  demand(data == &world && connection->crowd != DOOR_WAITING);
-  if (!alive || (message && (connection->visitor.busy || !directory_door_identify(connection)))) {
-    directory_door_drop(connection);
+  return link_door_counters(world.door).now[crowd];
+}
+
+static gboolean
+came(LinkVisit *visit, const LinkPreamble *preamble, LinkCallerSource *holder, gpointer data)
+{
+  demand(data == &world && visit->crowd == LINK_DOOR_WAITING && !visit->link);
+  return world.knows_passes && directory_visit_came((DirectoryVisit *)visit, &world.passes, preamble, holder);
+}
+
+static void
+gone(LinkVisit *visit, gpointer data)
+{
+  demand(data == &world && link_door_find(world.door, visit->id) == visit);
+  world.went++;
+}
+
+/* As a directory does it. */
+static gboolean
+work(LinkVisit *visit, gpointer data)
+{
+  DirectoryVisit *connection = (DirectoryVisit *)visit;
+  gboolean alive = link_work(visit->link, NULL);
+  g_autoptr(LinkMessage) message = alive ? link_take(visit->link) : NULL;
+  demand(data == &world && visit->crowd != LINK_DOOR_WAITING);
+  if (!alive || (message && (visit->visitor.busy || !directory_visit_identify(connection))))
     return FALSE;
-  }
   if (!message)
     return TRUE;
-  demand(connection->crowd == DOOR_MEMBER || connection->crowd == DOOR_STRANGER);
-  gboolean paid = directory_door_pay(connection, message->data[0] % 16);
+  demand(connection->base.crowd == LINK_DOOR_MEMBER || connection->base.crowd == LINK_DOOR_STRANGER);
+  gboolean paid = directory_visit_pay(connection, message->data[0] % 16);
   demand(paid || world.rate > 0);
-  connection->visitor.busy = paid;
-  connection->deadline = clock_now_ns() + directory_door_idle_ns(connection);
+  connection->base.visitor.busy = paid;
+  connection->base.deadline = clock_now_ns() + link_door_idle_ns(&connection->base);
   return TRUE;
 }
 
@@ -172,48 +194,49 @@ settle(void)
 
 /* How many are in that one's crowd with whatever it is counted by. */
 static guint
-count_same(const DoorConnection *connection)
+count_same(const DirectoryVisit *connection)
 {
   guint same = 0;
   for (guint i = 0; i < world.accepted; i++) {
-    const DoorConnection *other = directory_door_find(world.door, world.visitors[i].id);
-    same += other && other->crowd == connection->crowd &&
-            link_caller_source_equal(&other->visitor.holder, &connection->visitor.holder);
+    const DirectoryVisit *other = link_door_find(world.door, world.visitors[i].id);
+    same += other && other->base.crowd == connection->base.crowd &&
+            link_caller_source_equal(&other->base.visitor.holder, &connection->base.visitor.holder);
   }
   return same;
 }
 
 static void
-look_at(Visitor *visitor, const DoorConnection *connection)
+look_at(Visitor *visitor, const DirectoryVisit *connection)
 {
-  visitor->member = connection->crowd == DOOR_MEMBER;
-  demand(connection->crowd < DOOR_CROWDS && connection->id == visitor->id);
+  visitor->member = connection->base.crowd == LINK_DOOR_MEMBER;
+  demand(connection->base.crowd < LINK_DOOR_CROWDS && connection->base.id == visitor->id);
   demand(!visitor->member || visitor->key < REGISTERED);
-  demand((connection->link != NULL) == (connection->crowd != DOOR_WAITING));
-  if (connection->crowd == DOOR_PASSING)
-    demand((visitor->aged || directory_pass_check(&world.passes, &connection->pass, clock_unix_time())) &&
+  demand((connection->base.link != NULL) == (connection->base.crowd != LINK_DOOR_WAITING));
+  if (connection->base.crowd == LINK_DOOR_PASSING)
+    demand(world.knows_passes &&
+           (visitor->aged || directory_pass_check(&world.passes, &connection->pass, clock_unix_time())) &&
            (world.rate == 0 || count_same(connection) <= 2));
   else if (visitor->member)
-    demand(world.rate == 0 || count_same(connection) <= 4);
+    demand(world.rate == 0 || count_same(connection) <= world.member_most);
 }
 
 static void
 look(void)
 {
-  guint all = 0, together = 0, each[ADDRESSES][DOOR_CROWDS] = {{0}};
+  guint all = 0, together = 0, each[ADDRESSES][LINK_DOOR_CROWDS] = {{0}};
   for (guint i = 0; i < world.accepted; i++) {
     Visitor *visitor = &world.visitors[i];
-    const DoorConnection *connection = directory_door_find(world.door, visitor->id);
+    const DirectoryVisit *connection = link_door_find(world.door, visitor->id);
     visitor->member = FALSE;
     if (!connection)
       continue;
     all++;
     look_at(visitor, connection);
-    guint same = ++each[visitor->address][connection->crowd];
-    demand(world.rate == 0 || connection->crowd >= DOOR_PASSING || same <= 128);
+    guint same = ++each[visitor->address][connection->base.crowd];
+    demand(world.rate == 0 || connection->base.crowd >= LINK_DOOR_PASSING || same <= 128);
   }
-  for (DoorCrowd crowd = 0; crowd < DOOR_CROWDS; crowd++)
-    together += directory_door_count(world.door, crowd);
+  for (LinkDoorCrowd crowd = 0; crowd < LINK_DOOR_CROWDS; crowd++)
+    together += count_now(crowd);
   demand(all == together);
 }
 
@@ -250,19 +273,19 @@ come(void)
 static void
 exhaust(void)
 {
-  guint members = directory_door_count(world.door, DOOR_MEMBER), others = 0, busy = 0;
+  guint members = count_now(LINK_DOOR_MEMBER), others = 0, busy = 0;
   if (world.count == VISITORS)
     return;
   for (guint i = 0; i < world.accepted; i++) {
-    const DoorConnection *connection = directory_door_find(world.door, world.visitors[i].id);
-    others += connection && connection->crowd != DOOR_MEMBER;
-    busy += connection && connection->crowd != DOOR_MEMBER && connection->visitor.busy;
+    const DirectoryVisit *connection = link_door_find(world.door, world.visitors[i].id);
+    others += connection && connection->base.crowd != LINK_DOOR_MEMBER;
+    busy += connection && connection->base.crowd != LINK_DOOR_MEMBER && connection->base.visitor.busy;
   }
   world.visitors[world.count++] = (Visitor){.end = -1, .door_end = -1, .exhausts = TRUE};
   ring();
   settle();
   look();
-  demand(others == 0 || busy > 0 || directory_door_count(world.door, DOOR_MEMBER) == members);
+  demand(others == 0 || busy > 0 || count_now(LINK_DOOR_MEMBER) == members);
 }
 
 static Visitor *
@@ -327,17 +350,17 @@ ask(Visitor *visitor)
 static void
 answer(Visitor *visitor)
 {
-  DoorConnection *connection = directory_door_find(world.door, visitor->id);
+  DirectoryVisit *connection = link_door_find(world.door, visitor->id);
   DirectoryPass pass;
-  if (!connection || !connection->visitor.busy)
+  if (!connection || !connection->base.visitor.busy)
     return;
   if (visitor->key < REGISTERED && input_below(&world.input, 2))
-    directory_door_admit(connection);
-  connection = directory_door_find(world.door, visitor->id);
+    link_door_admit(&connection->base);
+  connection = link_door_find(world.door, visitor->id);
   demand(connection != NULL);
-  connection->visitor.busy = FALSE;
+  connection->base.visitor.busy = FALSE;
   gboolean was_told = connection->told_pass;
-  if (directory_door_tell_pass(connection, &pass)) {
+  if (world.knows_passes && directory_visit_tell_pass(connection, &pass)) {
     demand(!was_told && visitor->key < REGISTERED && !directory_pass_is_none(&pass) &&
            directory_pass_is_of(&pass, key_of(visitor->key)) &&
            directory_pass_check(&world.passes, &pass, clock_unix_time()));
@@ -361,8 +384,8 @@ pass_time(void)
   g_source_set_ready_time(g_main_context_find_source_by_user_data(world.context, world.door), 0);
   settle();
   for (guint i = 0; i < world.accepted; i++) {
-    const DoorConnection *connection = directory_door_find(world.door, world.visitors[i].id);
-    demand(!connection || connection->deadline > world.now);
+    const DirectoryVisit *connection = link_door_find(world.door, world.visitors[i].id);
+    demand(!connection || connection->base.deadline > world.now);
   }
   look();
 }
@@ -406,12 +429,22 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
   world.now = G_GINT64_CONSTANT(1000000000000);
   world.rate = rates[input_below(&world.input, G_N_ELEMENTS(rates))];
   directory_passes_init(&world.passes, people_home(0));
-  world.door = directory_door_new(people_home(0), world.rate, context, work, &world.counters, &world);
-  directory_door_listen(world.door, world.bell);
+  world.knows_passes = input_below(&world.input, 4) > 0;
+  LinkDoorRules rules = directory_visit_rules();
+  world.member_most = rules.member_most;
+  rules.rate = world.rate;
+  rules.came = came;
+  rules.work = work;
+  rules.gone = gone;
+  rules.data = &world;
+  world.door = link_door_new(&rules, people_home(0), context);
+  link_door_listen(world.door, world.bell);
   for (guint i = 0; i < STEPS && world.input.left > 0; i++)
     step();
-  demand(world.counters.accepted + world.counters.refused >= world.ids);
-  directory_door_free(world.door);
+  LinkDoorCounters counters = link_door_counters(world.door);
+  demand(counters.accepted + counters.refused >= world.ids);
+  link_door_free(world.door);
+  demand(world.went == counters.accepted);
   for (guint i = 0; i < world.count; i++)
     leave(&world.visitors[i]);
   while (g_main_context_iteration(context, FALSE))

@@ -2,7 +2,11 @@
 #include "base/error.h"
 #include "clonedoc/server/server_private.h"
 
-#define CALLS_MAX    64u /* of a connection that are not answered */
+#define CALLS_MAX    64u         /* of a connection that are not answered */
+#define MEMBER_MOST  16          /* connections of a member's key */
+#define SILENT_MS    60000       /* who follows is probed so seldom: a probe wakes a radio */
+#define INBOX_MAX    (16u << 10) /* bytes: calls that come together go to the disk together */
+#define READ_NS      (30 * G_GINT64_CONSTANT(1000000000)) /* to take anything at all of what was answered */
 #define PRICE_CREATE 20u
 #define PRICE_BYTES  (16u << 10) /* of an entry cost as much as a call */
 #define POLL_MS      200         /* other servers of the same log append, too */
@@ -71,9 +75,9 @@ close_unknown(DocServer *server, DocOpen *open)
 static void
 admit(DocServer *server, const DocOpen *open, const DocTask *task)
 {
-  DocVisit *visit = doc_door_find(server->door, task->visit);
+  DocVisit *visit = link_door_find(server->door, task->visit);
   if (visit && doc_history_role(open->history, &task->peer) != DOC_NONE)
-    doc_door_admit(visit);
+    link_door_admit(&visit->base);
 }
 
 static gboolean
@@ -219,20 +223,20 @@ doc_server_answered(DocServer *server, DocVisit *visit)
 {
   if (visit->calls-- != CALLS_MAX)
     return;
-  g_array_append_val(server->hungry, visit->id);
+  g_array_append_val(server->hungry, visit->base.id);
   doc_server_wake(server);
 }
 
 void
 doc_server_answer(DocServer *server, DocTask *task, DocAnswer *answer)
 {
-  DocVisit *visit = doc_door_find(server->door, task->visit);
+  DocVisit *visit = link_door_find(server->door, task->visit);
   if (visit) {
     if (server->options.hand_out)
       server->options.hand_out(&task->peer, &task->call->document, answer, server->options.data);
     g_autoptr(GBytes) bytes = doc_answer_encode(answer);
     /* A link that is dead says so when it is worked on. */
-    doc_message_send(visit->link, bytes, NULL);
+    doc_message_send(visit->base.link, bytes, NULL);
     visit->reads -= task->reads;
     doc_server_answered(server, visit);
   }
@@ -258,8 +262,8 @@ new_task(DocServer *server, DocVisit *visit, DocCall *call)
 {
   DocTask *task = g_new0(DocTask, 1);
   task->server = server;
-  task->visit = visit->id;
-  task->peer = *link_peer(visit->link);
+  task->visit = visit->base.id;
+  task->peer = *link_peer(visit->base.link);
   task->call = call;
   visit->calls++;
   return task;
@@ -313,7 +317,7 @@ take_call(DocServer *server, DocVisit *visit, GBytes *bytes)
     doc_server_answer(server, task, answer);
   } else if (is_append(task) && server->held > server->options.held_max / 2) {
     doc_server_answer_busy(server, task, "too many entries wait for a number");
-  } else if (!doc_door_pay(visit, price(task))) {
+  } else if (!link_door_pay(&visit->base, price(task))) {
     doc_server_answer_busy(server, task, NULL);
   } else {
     doc_server_put(server, task);
@@ -346,7 +350,7 @@ static gboolean
 take_all(DocServer *server, DocVisit *visit)
 {
   while (visit->calls < CALLS_MAX) {
-    g_autoptr(LinkMessage) message = link_take(visit->link);
+    g_autoptr(LinkMessage) message = link_take(visit->base.link);
     if (!message)
       return TRUE;
     if (!take_message(server, visit, message))
@@ -362,31 +366,77 @@ feed(DocServer *server)
   g_autoptr(GArray) hungry = server->hungry;
   server->hungry = g_array_new(FALSE, FALSE, sizeof(guint64));
   for (guint i = 0; i < hungry->len; i++) {
-    DocVisit *visit = doc_door_find(server->door, g_array_index(hungry, guint64, i));
+    DocVisit *visit = link_door_find(server->door, g_array_index(hungry, guint64, i));
     if (visit && !take_all(server, visit))
-      doc_door_drop(visit);
+      link_door_drop(&visit->base);
   }
 }
 
-static gboolean
-work(DocVisit *visit, gpointer data)
+/* Who takes something of what is sent has time for more; who waits for an answer waits for us. */
+static void
+set_deadline(DocVisit *visit)
 {
-  DocServer *server = data;
-  if (!link_work(visit->link, NULL) || !take_all(server, visit))
+  gint64 now = clock_now_ns();
+  gsize unwritten = link_backlog(visit->base.link).unwritten;
+  if (link_state(visit->base.link) != LINK_UP)
+    return;
+  if (unwritten == 0 || visit->unwritten == 0 || unwritten < visit->unwritten)
+    visit->base.deadline = unwritten > 0 ? now + READ_NS
+                           : visit->follows->len > 0 || visit->calls > 0
+                               ? G_MAXINT64
+                               : now + link_door_idle_ns(&visit->base);
+  visit->unwritten = unwritten;
+}
+
+/* Nobody has a pass. */
+static gboolean
+came(LinkVisit *base, const LinkPreamble *preamble, LinkCallerSource *holder, gpointer data)
+{
+  ((DocVisit *)base)->follows = g_ptr_array_new();
+  return FALSE;
+}
+
+static gboolean
+work(LinkVisit *base, gpointer data)
+{
+  DocVisit *visit = (DocVisit *)base;
+  if (!link_work(base->link, NULL) || !take_all(data, visit))
     return FALSE;
-  doc_server_tell_visit(server, visit);
+  doc_server_tell_visit(data, visit);
+  set_deadline(visit);
   return TRUE;
 }
 
 static void
-gone(DocVisit *visit, gpointer data)
+gone(LinkVisit *base, gpointer data)
 {
+  DocVisit *visit = (DocVisit *)base;
   DocServer *server = data;
   server->parts -= assembled(visit);
+  doc_parts_clear(&visit->parts);
   doc_server_end_follows(server, visit);
+  g_clear_pointer(&visit->follows, g_ptr_array_unref);
 }
 
 /* ---- the server ---- */
+
+static LinkDoor *
+new_door(DocServer *server)
+{
+  LinkDoorRules rules = {.size = sizeof(DocVisit),
+                         .rate = server->options.rate,
+                         .member_most = MEMBER_MOST,
+                         .link = LINK_OPTIONS_DEFAULT,
+                         .came = came,
+                         .work = work,
+                         .gone = gone,
+                         .data = server};
+  rules.link.keepalive_ms = SILENT_MS;
+  rules.link.compression = -1; /* what is sealed does not get smaller */
+  rules.link.message_max = DOC_PART_MAX;
+  rules.link.inbox_max = INBOX_MAX;
+  return link_door_new(&rules, server->options.key, server->context);
+}
 
 static gboolean
 dispatch(GSource *source, GSourceFunc callback, gpointer data)
@@ -409,8 +459,7 @@ doc_server_new(const DocServerOptions *options, GMainContext *context, GError **
   server->followed = g_ptr_array_new();
   server->shelf = doc_shelf_new(MAX(options->open_max, 1), (GDestroyNotify)(void (*)(void))doc_task_free);
   server->clerk = doc_clerk_new(options->log, server->context, server);
-  server->door = doc_door_new(options->key, options->rate, server->context,
-                              &(DocDoorEvents){.work = work, .gone = gone, .data = server});
+  server->door = new_door(server);
   server->turn = g_source_new(&functions, sizeof(GSource));
   g_source_set_callback(server->turn, turn, server, NULL);
   g_source_attach(server->turn, server->context);
@@ -435,7 +484,7 @@ doc_server_free(DocServer *server)
   free_source(server->turn);
   free_source(server->poll);
   doc_clerk_free(server->clerk);
-  doc_door_free(server->door);
+  link_door_free(server->door);
   g_queue_clear_full(&server->tasks, (GDestroyNotify)(void (*)(void))doc_task_free);
   g_queue_clear_full(&server->later, (GDestroyNotify)(void (*)(void))doc_task_free);
   doc_shelf_free(server->shelf);
@@ -449,13 +498,13 @@ doc_server_free(DocServer *server)
 void
 doc_server_listen(DocServer *server, int fd)
 {
-  doc_door_listen(server->door, fd);
+  link_door_listen(server->door, fd);
 }
 
 DocServerCounters
 doc_server_counters(const DocServer *server)
 {
   DocServerCounters counters = server->counters;
-  counters.door = doc_door_counters(server->door);
+  counters.door = link_door_counters(server->door);
   return counters;
 }

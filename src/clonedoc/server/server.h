@@ -12,8 +12,8 @@
 #pragma once
 
 #include "clonedoc/server/call.h"
-#include "clonedoc/server/door.h"
 #include "clonedoc/server/log.h"
+#include "link/door.h"
 
 typedef struct DocServer DocServer;
 
@@ -56,6 +56,6 @@ void doc_server_listen(DocServer *server, int fd);
 typedef struct {
   guint64 calls, busy, refused; /* calls; of them answered BUSY; entries that got no number */
   guint64 appended, batches;    /* entries, and how often the log was written to */
-  DocDoorCounters door;
+  LinkDoorCounters door;
 } DocServerCounters;
 DocServerCounters doc_server_counters(const DocServer *server);

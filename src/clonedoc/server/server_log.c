@@ -136,7 +136,7 @@ send_read(DocServer *server, Errand *errand, const DocName *document, guint64 fr
 void
 doc_server_read(DocServer *server, DocTask *task, guint64 from, guint count, gsize bytes)
 {
-  DocVisit *visit = doc_door_find(server->door, task->visit);
+  DocVisit *visit = link_door_find(server->door, task->visit);
   if (!visit) {
     doc_task_free(task);
     return;
@@ -156,7 +156,7 @@ void
 doc_server_read_follow(DocServer *server, DocFollow *follow, guint count, gsize bytes)
 {
   Errand *errand = errand_new(server, run_read, read_done);
-  errand->visit = follow->visit->id;
+  errand->visit = follow->visit->base.id;
   errand->follow = follow->id;
   follow->visit->reading = TRUE;
   send_read(server, errand, &follow->open->name, follow->next, count, bytes);

@@ -6,6 +6,18 @@
 #include "clonedoc/server/server.h"
 #include "clonedoc/server/shelf.h"
 
+/* A connection. Members are whose key is a member's of some document. */
+typedef struct {
+  LinkVisit base;
+  gsize unwritten; /* of the last look */
+  DocParts parts;
+  guint calls;        /* not answered yet */
+  guint reads;        /* of them: need entries from the log */
+  GPtrArray *follows; /* keep the connection; NULL before the preamble has come */
+  gboolean reading;   /* entries for one of these: from the log, or they are here and not told yet */
+  guint turn;         /* whose is the next to have that */
+} DocVisit;
+
 /* A call on its way to its answer. */
 typedef struct {
   DocServer *server;
@@ -44,7 +56,7 @@ typedef struct {
 struct DocServer {
   DocServerOptions options;
   GMainContext *context;
-  DocDoor *door;
+  LinkDoor *door;
   DocShelf *shelf;
   DocClerk *clerk;
   GQueue tasks;    /* of DocTask */

@@ -42,8 +42,8 @@ add_entries(DocOpen *open, DocAnswer *answer, guint *count, GPtrArray *read)
 static gboolean
 may_take(const DocServer *server, const DocTask *task)
 {
-  const DocVisit *visit = doc_door_find(server->door, task->visit);
-  return visit && link_backlog(visit->link).kept <= UNREAD_MAX;
+  const DocVisit *visit = link_door_find(server->door, task->visit);
+  return visit && link_backlog(visit->base.link).kept <= UNREAD_MAX;
 }
 
 /* Documents that are followed stay open: a part of the room is kept for who only appends or reads. */
@@ -57,7 +57,7 @@ has_room(const DocServer *server, const DocOpen *open)
 static void
 follow(DocServer *server, DocOpen *open, DocTask *task)
 {
-  DocVisit *visit = doc_door_find(server->door, task->visit);
+  DocVisit *visit = link_door_find(server->door, task->visit);
   if (visit && !has_room(server, open)) {
     doc_server_answer_briefly(server, task, DOC_STATUS(FULL), "this server has too many documents followed");
     return;
@@ -146,7 +146,7 @@ tell_some(DocServer *server, DocFollow *follow)
 {
   guint count = 0;
   g_autoptr(GPtrArray) read = NULL;
-  LinkBacklog backlog = link_backlog(follow->visit->link);
+  LinkBacklog backlog = link_backlog(follow->visit->base.link);
   if (backlog.unwritten > UNWRITTEN_MAX || backlog.kept > UNREAD_MAX)
     return FALSE;
   g_autoptr(DocAnswer) answer = doc_answer_new(follow->id, DOC_STATUS(OK), NULL);
@@ -162,11 +162,11 @@ tell_some(DocServer *server, DocFollow *follow)
   follow->greeted = TRUE;
   answer->head = g_bytes_ref(doc_server_head(server, follow->open));
   if (server->options.hand_out)
-    server->options.hand_out(link_peer(follow->visit->link), &follow->open->name, answer,
+    server->options.hand_out(link_peer(follow->visit->base.link), &follow->open->name, answer,
                              server->options.data);
   g_autoptr(GBytes) bytes = doc_answer_encode(answer);
   /* A link that is dead says so when it is worked on. */
-  return doc_message_send(follow->visit->link, bytes, NULL) && !read;
+  return doc_message_send(follow->visit->base.link, bytes, NULL) && !read;
 }
 
 static void
@@ -235,7 +235,7 @@ void
 doc_server_tell_read(DocServer *server, guint64 visit_id, guint64 id, const DocName *document, guint64 from,
                      GPtrArray *entries)
 {
-  DocVisit *visit = doc_door_find(server->door, visit_id);
+  DocVisit *visit = link_door_find(server->door, visit_id);
   if (!visit)
     return;
   visit->reading = FALSE;

@@ -152,7 +152,7 @@ test_client(void)
   g_assert_no_error(error);
   g_assert_false(found->cached);
   DirectoryCounters counters = directory_server_counters(rig->server);
-  g_assert_cmpuint(counters.members, ==, 1);
+  g_assert_cmpuint(counters.door.now[LINK_DOOR_MEMBER], ==, 1);
 }
 
 int
