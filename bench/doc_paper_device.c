@@ -94,7 +94,7 @@ ask(DocRoomQuestion *question, Doppel__Room__Question__WhatCase what)
 {
   g_autoptr(GByteArray) frame = g_byte_array_new();
   question->what_case = what;
-  doc_room_frame_put(frame, &question->base);
+  wire_stream_put(frame, &question->base);
   channel = channels++;
   done_at = 0;
   g_byte_array_set_size(answers, 0);
@@ -116,7 +116,7 @@ take_answers(const LinkMessage *message)
   for (;;) {
     g_autoptr(GBytes) frame = NULL;
     g_autoptr(GError) error = NULL;
-    if (doc_room_frame_take(answers, DOC_ROOM_FRAME_MAX, &frame, &error) == 0)
+    if (wire_stream_take(answers, DOC_ROOM_FRAME_MAX, &frame, &error) == 0)
       return;
     gsize length = 0;
     const void *data = frame ? g_bytes_get_data(frame, &length) : NULL;

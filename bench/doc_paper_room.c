@@ -253,7 +253,7 @@ take_carried(Stream *stream)
   g_autoptr(GBytes) frame = NULL;
   while ((got = recv(stream->fd, buffer, sizeof buffer, MSG_DONTWAIT)) > 0)
     g_byte_array_append(stream->in, buffer, (guint)got);
-  if (doc_room_frame_take(stream->in, DOC_ROOM_PEER_MAX, &frame, NULL) <= 0)
+  if (wire_stream_take(stream->in, DOC_ROOM_PEER_MAX, &frame, NULL) <= 0)
     return got == 0;
   doc_room_errand_done(room, stream->id, frame, NULL);
   return TRUE;

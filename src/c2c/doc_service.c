@@ -37,7 +37,7 @@ introduce(int room, const char *service, const ServicePeer *peer, GError **error
       caller.service = kinds[i].service;
   caller.user = wire_borrow(peer->origin.bytes, sizeof peer->origin.bytes);
   caller.name = name;
-  return doc_room_send(room, &caller.base, error);
+  return wire_stream_send(room, &caller.base, error);
 }
 
 /* Whom a device means its clone finds out: that may take asking directories, which the room does not wait
@@ -73,7 +73,7 @@ ask_change(int room, const ServicePlace *place, DocRoomQuestion *question, GErro
   DocRoomQuestion whole = DOPPEL__ROOM__QUESTION__INIT;
   whole.what_case = DOC_ROOM_ASK(CHANGE);
   whole.change = &change;
-  return doc_room_send(room, &whole.base, error);
+  return wire_stream_send(room, &whole.base, error);
 }
 
 static gboolean
@@ -89,7 +89,7 @@ pass_on(int room, GBytes *frame, GError **error)
 static gboolean
 pass_question(int fd, int room, const ServicePlace *place, GError **error)
 {
-  g_autoptr(GBytes) frame = doc_room_receive(fd, DOC_ROOM_FRAME_MAX, error);
+  g_autoptr(GBytes) frame = wire_stream_receive(fd, DOC_ROOM_FRAME_MAX, error);
   gsize length = 0;
   const void *data = frame ? g_bytes_get_data(frame, &length) : NULL;
   g_autoptr(DocRoomQuestion) question = frame ? doc_room_question_take(data, length, error) : NULL;
@@ -109,11 +109,11 @@ refuse(int fd, gboolean device, const GError *error)
     DocRoomAnswer answer = DOPPEL__ROOM__ANSWER__INIT;
     answer.what_case = DOC_ROOM_TELL(FAILED);
     answer.failed = &failed;
-    doc_room_send(fd, &answer.base, NULL);
+    wire_stream_send(fd, &answer.base, NULL);
   } else {
     DocRoomPeerAnswer answer = DOPPEL__ROOM__PEER_ANSWER__INIT;
     answer.failed = &failed;
-    doc_room_send(fd, &answer.base, NULL);
+    wire_stream_send(fd, &answer.base, NULL);
   }
 }
 
@@ -125,7 +125,7 @@ serve_device(int fd, const char *service, const ServicePeer *peer, const Service
   service_message_patience(fd, PATIENCE_S);
   if (room < 0) {
     /* Who closes with a question unread takes the answer from under the asker's eyes. */
-    g_autoptr(GBytes) question = doc_room_receive(fd, DOC_ROOM_FRAME_MAX, NULL);
+    g_autoptr(GBytes) question = wire_stream_receive(fd, DOC_ROOM_FRAME_MAX, NULL);
     if (question)
       refuse(fd, TRUE, error);
     return service_message_ended(service, error);
@@ -154,7 +154,7 @@ ask_room(GBytes *message, const char *service, const ServicePeer *peer, const Se
   /* What is too long for who asks is refused before all of it is there: the room says so. */
   g_autoptr(GError) unread = NULL;
   gboolean passed = pass_on(room, message, &unread);
-  GBytes *answer = doc_room_receive(room, DOC_ROOM_PEER_MAX, passed ? error : NULL);
+  GBytes *answer = wire_stream_receive(room, DOC_ROOM_PEER_MAX, passed ? error : NULL);
   if (!answer && !passed)
     g_propagate_error(error, g_steal_pointer(&unread));
   return answer;
@@ -176,7 +176,7 @@ serve_peer(int fd, const char *service, const ServicePeer *peer, const ServicePl
 {
   g_autoptr(GError) error = NULL;
   service_message_patience(fd, PEER_S);
-  g_autoptr(GBytes) message = doc_room_receive(fd, DOC_ROOM_PEER_MAX, &error);
+  g_autoptr(GBytes) message = wire_stream_receive(fd, DOC_ROOM_PEER_MAX, &error);
   g_autoptr(GBytes) answer = message ? ask_room(message, service, peer, place, &error) : NULL;
   if (!answer || is_refusal(answer))
     g_usleep(REFUSED_US);

@@ -44,8 +44,8 @@ carry(gpointer data, gpointer user_data)
   g_autofree char *user = g_strconcat("key:", key, NULL);
   g_auto(Fd) fd = service_node->dial(task->place, user, errand->errand->service, &errand->why);
   if (fd >= 0)
-    errand->answer = doc_room_exchange(fd, errand->errand->message, DOC_ROOM_PEER_MAX,
-                                       g_get_monotonic_time() + PATIENCE_US, &errand->why);
+    errand->answer = wire_stream_exchange(fd, errand->errand->message, DOC_ROOM_PEER_MAX,
+                                          g_get_monotonic_time() + PATIENCE_US, &errand->why);
   g_async_queue_push(task->ended, errand);
   eventfd_write(task->done, 1);
 }
@@ -83,7 +83,7 @@ let_in(Task *task)
     if (fd < 0)
       return;
     service_message_patience(fd, INTRODUCTION_S);
-    g_autoptr(GBytes) frame = doc_room_receive(fd, 2 * DOC_ROOM_USER_MAX, NULL);
+    g_autoptr(GBytes) frame = wire_stream_receive(fd, 2 * DOC_ROOM_USER_MAX, NULL);
     gsize length;
     const void *data = frame ? g_bytes_get_data(frame, &length) : NULL;
     g_autoptr(DocRoomCaller) caller = frame ? doc_room_caller_take(data, length, NULL) : NULL;

@@ -1,14 +1,12 @@
 #include "c2c/service_message.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/error.h"
-
-#define PREFIX 4
+#include "wire/stream.h"
 
 void
 service_message_patience(int fd, guint seconds)
@@ -18,56 +16,12 @@ service_message_patience(int fd, guint seconds)
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 }
 
-static gboolean
-fail(GError **error)
-{
-  if (errno == EAGAIN || errno == EWOULDBLOCK)
-    return doppel_error_set(error, DOPPEL_ERROR_GONE, "the other end did nothing for too long");
-  return doppel_error_set(error, DOPPEL_ERROR_GONE, "the other end has left: %s", g_strerror(errno));
-}
-
-static gboolean
-send_all(int fd, const guint8 *data, gsize length, GError **error)
-{
-  while (length > 0) {
-    gssize sent = send(fd, data, length, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR)
-      continue;
-    if (sent < 0)
-      return fail(error);
-    data += sent;
-    length -= sent;
-  }
-  return TRUE;
-}
-
-static gboolean
-receive_all(int fd, guint8 *data, gsize length, GError **error)
-{
-  while (length > 0) {
-    gssize got = recv(fd, data, length, 0);
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got < 0)
-      return fail(error);
-    if (got == 0)
-      return doppel_error_set(error, DOPPEL_ERROR_GONE, "the other end has left");
-    data += got;
-    length -= got;
-  }
-  return TRUE;
-}
-
 gboolean
 service_message_send(int fd, const ProtobufCMessage *message, GError **error)
 {
   gsize length = protobuf_c_message_get_packed_size(message);
   g_return_val_if_fail(length > 0 && length <= SERVICE_MESSAGE_MAX, FALSE);
-  g_autofree guint8 *packet = g_malloc(PREFIX + length);
-  guint32 prefix = GUINT32_TO_BE((guint32)length);
-  memcpy(packet, &prefix, PREFIX);
-  protobuf_c_message_pack(message, packet + PREFIX);
-  return send_all(fd, packet, PREFIX + length, error);
+  return wire_stream_send(fd, message, error);
 }
 
 gpointer
@@ -86,17 +40,10 @@ service_message_unpack(const ServiceShape *shape, const void *data, gsize length
 gpointer
 service_message_receive(int fd, const ServiceShape *shape, GError **error)
 {
-  guint32 prefix;
-  if (!receive_all(fd, (guint8 *)&prefix, sizeof prefix, error))
-    return NULL;
-  gsize length = GUINT32_FROM_BE(prefix);
-  if (length == 0 || length > SERVICE_MESSAGE_MAX) {
-    doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "a message of %zu bytes came, where at most %u are right",
-                     length, SERVICE_MESSAGE_MAX);
-    return NULL;
-  }
-  g_autofree guint8 *data = g_malloc(length);
-  return receive_all(fd, data, length, error) ? service_message_unpack(shape, data, length, error) : NULL;
+  g_autoptr(GBytes) message = wire_stream_receive(fd, SERVICE_MESSAGE_MAX, error);
+  return message ? service_message_unpack(shape, g_bytes_get_data(message, NULL), g_bytes_get_size(message),
+                                          error)
+                 : NULL;
 }
 
 gboolean

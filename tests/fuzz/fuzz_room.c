@@ -59,7 +59,7 @@ static void
 say(const Talk *talk, const ProtobufCMessage *message)
 {
   g_autoptr(GByteArray) out = g_byte_array_new();
-  doc_room_frame_put(out, message);
+  wire_stream_put(out, message);
   send_bytes(talk, out->data, out->len);
 }
 
@@ -85,7 +85,7 @@ hear(Talk *talk)
   gsize most = talk->service == DOC_ROOM_DEVICE ? DOC_ROOM_FRAME_MAX : DOC_ROOM_PEER_MAX;
   while ((got = recv(talk->fd, buffer, sizeof buffer, MSG_DONTWAIT)) > 0)
     g_byte_array_append(talk->in, buffer, (guint)got);
-  for (int step; (step = doc_room_frame_take(talk->in, most, &frame, NULL)) != 0;) {
+  for (int step; (step = wire_stream_take(talk->in, most, &frame, NULL)) != 0;) {
     bed_demand(step > 0);
     g_autoptr(GBytes) taken = frame;
     gsize length;

@@ -79,7 +79,7 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
     GBytes *frame;
     int step;
     g_byte_array_append(in, bytes, (guint)got);
-    while ((step = doc_room_frame_take(in, MOST, &frame, NULL)) > 0) {
+    while ((step = wire_stream_take(in, MOST, &frame, NULL)) > 0) {
       g_autoptr(GBytes) taken = frame;
       demand(g_bytes_get_size(taken) > 0 && g_bytes_get_size(taken) <= MOST);
       try_message(kind, taken);

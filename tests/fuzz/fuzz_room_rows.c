@@ -136,8 +136,7 @@ hear(int fd)
   GBytes *frame;
   while ((got = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT)) > 0)
     g_byte_array_append(in, buffer, (guint)got);
-  for (int step; (step = doc_room_frame_take(in, DOC_ROOM_FRAME_MAX, &frame, NULL)) != 0;
-       g_bytes_unref(frame)) {
+  for (int step; (step = wire_stream_take(in, DOC_ROOM_FRAME_MAX, &frame, NULL)) != 0; g_bytes_unref(frame)) {
     bed_demand(step > 0);
     gsize length;
     const void *data = g_bytes_get_data(frame, &length);
@@ -151,7 +150,7 @@ ask(DocRoomQuestion *question, Doppel__Room__Question__WhatCase what)
 {
   int fd = bed_converse(DOC_ROOM_DEVICE, NULL);
   question->what_case = what;
-  bed_demand(doc_room_send(fd, &question->base, NULL));
+  bed_demand(wire_stream_send(fd, &question->base, NULL));
   bed_work();
   bed_serve(NULL);
   bed_work();

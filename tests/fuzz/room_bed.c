@@ -485,7 +485,7 @@ question(DocRoomQuestion *asked, Doppel__Room__Question__WhatCase what)
 {
   int fd = bed_converse(DOC_ROOM_DEVICE, NULL);
   asked->what_case = what;
-  bed_demand(doc_room_send(fd, &asked->base, NULL));
+  bed_demand(wire_stream_send(fd, &asked->base, NULL));
   rounds(4);
   close(fd);
   rounds(1);
@@ -505,7 +505,7 @@ create(BedShelf *shelf)
   guint before = bed.room->documents->len;
   int fd = bed_converse(DOC_ROOM_DEVICE, NULL);
   asked.what_case = DOC_ROOM_ASK(CREATE);
-  bed_demand(doc_room_send(fd, &asked.base, NULL));
+  bed_demand(wire_stream_send(fd, &asked.base, NULL));
   bed_work();
   bed_demand(bed.room->documents->len == before + 1);
   RoomDocument *document = bed.room->documents->pdata[before];
@@ -589,7 +589,7 @@ tell_fork(const BedShelf *shelf)
   head.head = wire_borrow_bytes(shelf->heads[1]);
   message.heads = heads;
   message.n_heads = 1;
-  bed_demand(doc_room_send(fd, &message.base, NULL));
+  bed_demand(wire_stream_send(fd, &message.base, NULL));
   rounds(2);
   close(fd);
 }
@@ -649,7 +649,7 @@ be_invited(BedShelf *shelf)
   bed_demand(give_number(shelf, change) == 2);
   int fd = bed_converse(DOC_ROOM_INVITE, bed.bob);
   bed_invitation(&invitation, &address);
-  bed_demand(doc_room_send(fd, &invitation.base, NULL));
+  bed_demand(wire_stream_send(fd, &invitation.base, NULL));
   rounds(2);
   close(fd);
 }

@@ -11,7 +11,7 @@
 static DocRoomAnswer *
 receive(int fd, GError **error)
 {
-  g_autoptr(GBytes) frame = doc_room_receive(fd, DOC_ROOM_FRAME_MAX, error);
+  g_autoptr(GBytes) frame = wire_stream_receive(fd, DOC_ROOM_FRAME_MAX, error);
   gsize length = 0;
   const void *data = frame ? g_bytes_get_data(frame, &length) : NULL;
   return frame ? doc_room_answer_take(data, length, error) : NULL;
@@ -36,7 +36,7 @@ doc_answers_over(int fd, DocEach each, gpointer data, GError **error)
 gboolean
 doc_ask_over(int fd, DocRoomQuestion *question, DocEach each, gpointer data, GError **error)
 {
-  return doc_room_send(fd, &question->base, error) && doc_answers_over(fd, each, data, error);
+  return wire_stream_send(fd, &question->base, error) && doc_answers_over(fd, each, data, error);
 }
 
 char *

@@ -43,7 +43,7 @@ ask(DocLine *line)
   open.pace_ms = PACE_MS;
   question.what_case = DOC_ROOM_ASK(OPEN);
   question.open = &open;
-  doc_room_frame_put(line->out, &question.base);
+  wire_stream_put(line->out, &question.base);
 }
 G_STATIC_ASSERT(DOC_COPY_LENGTH == DOC_ROOM_COPY_LENGTH);
 
@@ -174,7 +174,7 @@ take_frames(DocLine *line, GError **error)
 {
   for (;;) {
     g_autoptr(GBytes) frame = NULL;
-    int got = doc_room_frame_take(line->in, DOC_ROOM_FRAME_MAX, &frame, error);
+    int got = wire_stream_take(line->in, DOC_ROOM_FRAME_MAX, &frame, error);
     if (got <= 0)
       return got == 0;
     gsize length;
@@ -202,7 +202,7 @@ step(DocLine *line, OtOp **shown, GError **error)
     DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
     question.what_case = DOC_ROOM_ASK(PAIR);
     question.pair = wire_borrow_bytes(out->pdata[i]);
-    doc_room_frame_put(line->out, &question.base);
+    wire_stream_put(line->out, &question.base);
   }
   if (!said)
     return TRUE;

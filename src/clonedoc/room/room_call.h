@@ -6,6 +6,7 @@
 #include "clonedoc/envelope.h"
 #include "clonedoc/pair.h"
 #include "wire/doc_room.pb-c.h"
+#include "wire/stream.h"
 
 #define DOC_ROOM_FRAME_MAX     (DOC_PAIR_MESSAGE_MAX + 256) /* bytes, of a device's conversation */
 #define DOC_ROOM_PEER_MAX      (10u << 20)                  /* of one between clones: an entry, and proofs */
@@ -57,21 +58,3 @@ gboolean doc_room_are_addresses(char **addresses, gsize count, gsize least);
 /* An error as the room says it, `words` (the caller's) on one line; and what was said as an error (FALSE). */
 void doc_room_failed_init(Doppel__Room__Failed *failed, const GError *error, char **words);
 gboolean doc_room_failed(const Doppel__Room__Failed *failed, GError **error);
-
-/* ---- frames ---- */
-
-/* Adds the message's frame to `out`. */
-void doc_room_frame_put(GByteArray *out, const ProtobufCMessage *message);
-
-/* Takes the first frame out of what has come: 1 with *frame, the caller's; 0: more has to come; -1 with
- * HOSTILE: it is empty, or longer than `most`. */
-int doc_room_frame_take(GByteArray *in, gsize most, GBytes **frame, GError **error);
-
-/* The same on a stream socket that blocks, for as long as SO_RCVTIMEO and SO_SNDTIMEO allow. GONE where the
- * other end has left, or did nothing for so long. */
-gboolean doc_room_send(int fd, const ProtobufCMessage *message, GError **error);
-GBytes *doc_room_receive(int fd, gsize most, GError **error);
-
-/* Sends a message that is packed already and receives its answer, all of that before `until`
- * (g_get_monotonic_time()): however little the other end says or reads at a time. GONE as above. */
-GBytes *doc_room_exchange(int fd, GBytes *message, gsize most, gint64 until, GError **error);

@@ -474,6 +474,6 @@ room_answer_heads(RoomTalk *talk, const DocRoomHeads *heads, GError **error)
   }
   answer.heads = of_own;
   answer.taken = TRUE;
-  doc_room_frame_put(talk->held, &answer.base);
+  wire_stream_put(talk->held, &answer.base);
   return TRUE;
 }

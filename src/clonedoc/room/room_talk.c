@@ -78,7 +78,7 @@ void
 room_tell(RoomTalk *talk, DocRoomAnswer *answer, Doppel__Room__Answer__WhatCase what)
 {
   answer->what_case = what;
-  doc_room_frame_put(talk->held, &answer->base);
+  wire_stream_put(talk->held, &answer->base);
 }
 
 void
@@ -103,7 +103,7 @@ room_tell_failed(RoomTalk *talk, const GError *error)
   } else {
     DocRoomPeerAnswer answer = DOPPEL__ROOM__PEER_ANSWER__INIT;
     answer.failed = &failed;
-    doc_room_frame_put(talk->held, &answer.base);
+    wire_stream_put(talk->held, &answer.base);
   }
   talk->ending = TRUE;
 }
@@ -316,7 +316,7 @@ take_peer_frame(RoomTalk *talk, const void *data, gsize length, GError **error)
     return FALSE;
   DocRoomPeerAnswer taken = DOPPEL__ROOM__PEER_ANSWER__INIT;
   taken.taken = TRUE;
-  doc_room_frame_put(talk->held, &taken.base);
+  wire_stream_put(talk->held, &taken.base);
   talk->ending = TRUE;
   return TRUE;
 }
@@ -327,7 +327,7 @@ take_frames(RoomTalk *talk)
   while (!talk->ending && talk->held->len < ROOM_OUT_MAX) {
     g_autoptr(GError) error = NULL;
     g_autoptr(GBytes) frame = NULL;
-    int step = doc_room_frame_take(talk->in, talk->frame_max, &frame, &error);
+    int step = wire_stream_take(talk->in, talk->frame_max, &frame, &error);
     if (step == 0)
       return;
     gsize length = 0;

@@ -86,7 +86,7 @@ pass_on(int from, int to)
 static gboolean
 pass_question(int device, int to)
 {
-  g_autoptr(GBytes) frame = doc_room_receive(device, DOC_ROOM_FRAME_MAX, NULL);
+  g_autoptr(GBytes) frame = wire_stream_receive(device, DOC_ROOM_FRAME_MAX, NULL);
   gsize length = 0;
   const void *data = frame ? g_bytes_get_data(frame, &length) : NULL;
   g_autoptr(DocRoomQuestion) question = frame ? doc_room_question_take(data, length, NULL) : NULL;
@@ -100,7 +100,7 @@ pass_question(int device, int to)
     change->origin = (ProtobufCBinaryData){sizeof user, g_memdup2(user.bytes, sizeof user)};
     change->key = (ProtobufCBinaryData){sizeof key, g_memdup2(key.bytes, sizeof key)};
   }
-  return doc_room_send(to, &question->base, NULL);
+  return wire_stream_send(to, &question->base, NULL);
 }
 
 static gpointer
@@ -189,7 +189,7 @@ carry(gpointer data)
   const guint8 *bytes = g_bytes_get_data(carried->errand->message, &length);
   guint32 prefix = GUINT32_TO_BE((guint32)length);
   if (fd >= 0 && io_write_all(fd, &prefix, sizeof prefix) && io_write_all(fd, bytes, length))
-    carried->answer = doc_room_receive(fd, DOC_ROOM_PEER_MAX, &carried->error);
+    carried->answer = wire_stream_receive(fd, DOC_ROOM_PEER_MAX, &carried->error);
   else
     doppel_error_set(&carried->error, DOPPEL_ERROR_GONE, "their clone is away");
   c2c_close(c2c);

@@ -156,7 +156,7 @@ life_end(Life *life)
 static DocRoomAnswer *
 receive(int fd)
 {
-  g_autoptr(GBytes) frame = doc_room_receive(fd, DOC_ROOM_FRAME_MAX, NULL);
+  g_autoptr(GBytes) frame = wire_stream_receive(fd, DOC_ROOM_FRAME_MAX, NULL);
   gsize length;
   const void *data = frame ? g_bytes_get_data(frame, &length) : NULL;
   return frame ? doc_room_answer_take(data, length, NULL) : NULL;
@@ -185,7 +185,7 @@ ask(guint user, DocRoomQuestion *question, Doppel__Room__Question__WhatCase what
 {
   g_auto(Fd) fd = dial(user);
   question->what_case = what;
-  if (fd < 0 || !doc_room_send(fd, &question->base, NULL))
+  if (fd < 0 || !wire_stream_send(fd, &question->base, NULL))
     return NULL;
   for (;;) {
     g_autoptr(DocRoomAnswer) answer = receive(fd);
@@ -472,14 +472,14 @@ text_of_clone(guint user)
   question.what_case = DOC_ROOM_ASK(OPEN);
   question.open = &open;
   doc_pair_begin(pair);
-  if (fd < 0 || !doc_room_send(fd, &question.base, NULL))
+  if (fd < 0 || !wire_stream_send(fd, &question.base, NULL))
     die("user %u's clone is away", user);
   while (ot_text_length(text) != length) {
     for (GBytes *next; length != G_MAXUINT64 && (next = doc_pair_next(pair)); g_bytes_unref(next)) {
       DocRoomQuestion said = DOPPEL__ROOM__QUESTION__INIT;
       said.what_case = DOC_ROOM_ASK(PAIR);
       said.pair = wire_borrow_bytes(next);
-      doc_room_send(fd, &said.base, NULL);
+      wire_stream_send(fd, &said.base, NULL);
     }
     g_autoptr(DocRoomAnswer) answer = receive(fd);
     g_autoptr(OtOp) shown = NULL;

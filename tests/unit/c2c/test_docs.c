@@ -44,7 +44,7 @@ static DocRoomAnswer *
 receive(int fd)
 {
   g_autoptr(GError) error = NULL;
-  g_autoptr(GBytes) frame = doc_room_receive(fd, DOC_ROOM_FRAME_MAX, &error);
+  g_autoptr(GBytes) frame = wire_stream_receive(fd, DOC_ROOM_FRAME_MAX, &error);
   g_assert_no_error(error);
   gsize length;
   const void *data = g_bytes_get_data(frame, &length);
@@ -59,7 +59,7 @@ ask(WorldClone *clone, DocRoomQuestion *question, Doppel__Room__Question__WhatCa
 {
   g_auto(Fd) fd = dial(clone);
   question->what_case = what;
-  g_assert_true(doc_room_send(fd, &question->base, NULL));
+  g_assert_true(wire_stream_send(fd, &question->base, NULL));
   return receive(fd);
 }
 
@@ -114,7 +114,7 @@ await_bob(WorldClone *clone, const DocName *name, PersonCondition *holds)
     g_auto(Fd) fd = dial(clone);
     question.what_case = DOC_ROOM_ASK(MEMBERS);
     question.members = wire_borrow(name->bytes, sizeof name->bytes);
-    g_assert_true(doc_room_send(fd, &question.base, NULL));
+    g_assert_true(wire_stream_send(fd, &question.base, NULL));
     for (gboolean more = TRUE; more;) {
       g_autoptr(DocRoomAnswer) answer = receive(fd);
       const Doppel__Room__Person *bob = find_bob(answer);
@@ -157,7 +157,7 @@ copy_open(Copy *copy, WorldClone *clone, const DocName *name)
   open.copy = wire_borrow(id, sizeof id);
   question.what_case = DOC_ROOM_ASK(OPEN);
   question.open = &open;
-  g_assert_true(doc_room_send(copy->fd, &question.base, NULL));
+  g_assert_true(wire_stream_send(copy->fd, &question.base, NULL));
   doc_pair_begin(copy->pair);
 }
 
@@ -176,7 +176,7 @@ copy_say(Copy *copy)
     DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
     question.what_case = DOC_ROOM_ASK(PAIR);
     question.pair = wire_borrow_bytes(next);
-    g_assert_true(doc_room_send(copy->fd, &question.base, NULL));
+    g_assert_true(wire_stream_send(copy->fd, &question.base, NULL));
   }
 }
 
@@ -282,8 +282,8 @@ ask_with(WorldClone *clone, const DocName *name, gsize bytes)
   question.heads = heads;
   question.n_heads = 1;
   g_assert_cmpint(fd, >=, 0);
-  g_assert_true(doc_room_send(fd, &question.base, NULL));
-  GBytes *answer = doc_room_receive(fd, DOC_ROOM_PEER_MAX, &error);
+  g_assert_true(wire_stream_send(fd, &question.base, NULL));
+  GBytes *answer = wire_stream_receive(fd, DOC_ROOM_PEER_MAX, &error);
   g_assert_no_error(error);
   return answer;
 }

@@ -162,7 +162,7 @@ connect_device(Device *device)
   open.begun = device->begun;
   question.what_case = DOC_ROOM_ASK(OPEN);
   question.open = &open;
-  g_assert_true(doc_room_send(device->fd, &question.base, NULL));
+  g_assert_true(wire_stream_send(device->fd, &question.base, NULL));
   fcntl(device->fd, F_SETFL, O_NONBLOCK);
   g_byte_array_set_size(device->in, 0);
   doc_pair_begin(device->pair);
@@ -219,7 +219,7 @@ read_device(Device *device)
   while ((got = recv(device->fd, buffer, sizeof buffer, MSG_DONTWAIT)) > 0)
     g_byte_array_append(device->in, buffer, (guint)got);
   gboolean alive = got < 0 && errno == EAGAIN;
-  for (GBytes *frame; doc_room_frame_take(device->in, DOC_ROOM_FRAME_MAX, &frame, NULL) > 0;) {
+  for (GBytes *frame; wire_stream_take(device->in, DOC_ROOM_FRAME_MAX, &frame, NULL) > 0;) {
     gsize length;
     const void *data = g_bytes_get_data(frame, &length);
     g_autoptr(DocRoomAnswer) answer = doc_room_answer_take(data, length, NULL);
@@ -243,7 +243,7 @@ step_device(Device *device)
     DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
     question.what_case = DOC_ROOM_ASK(PAIR);
     question.pair = wire_borrow_bytes(next);
-    gboolean sent = doc_room_send(device->fd, &question.base, NULL);
+    gboolean sent = wire_stream_send(device->fd, &question.base, NULL);
     g_bytes_unref(next);
     if (!sent) {
       device_cut(device);
@@ -328,7 +328,7 @@ step_carried(RoomWorld *world)
     g_autoptr(GError) gone = NULL;
     while ((got = recv(carried->fd, buffer, sizeof buffer, MSG_DONTWAIT)) > 0)
       g_byte_array_append(carried->in, buffer, (guint)got);
-    gboolean whole = doc_room_frame_take(carried->in, DOC_ROOM_PEER_MAX, &frame, NULL) > 0;
+    gboolean whole = wire_stream_take(carried->in, DOC_ROOM_PEER_MAX, &frame, NULL) > 0;
     if (!whole && got < 0)
       continue;
     if (!whole)
@@ -386,7 +386,7 @@ keeper_ask(Keeper *keeper, DocRoomQuestion *question, Doppel__Room__Question__Wh
   question->what_case = what;
   g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
   doc_room_converse(keeper->room, ends[1], DOC_ROOM_DEVICE, NULL, NULL);
-  g_assert_true(doc_room_send(ends[0], &question->base, NULL));
+  g_assert_true(wire_stream_send(ends[0], &question->base, NULL));
   for (gint64 until = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;;) {
     guint8 buffer[65536];
     gssize got = recv(ends[0], buffer, sizeof buffer, MSG_DONTWAIT);
@@ -399,7 +399,7 @@ keeper_ask(Keeper *keeper, DocRoomQuestion *question, Doppel__Room__Question__Wh
     g_assert_cmpint(g_get_monotonic_time(), <, until);
   }
   close(ends[0]);
-  for (GBytes *frame; doc_room_frame_take(in, DOC_ROOM_FRAME_MAX, &frame, NULL) > 0;) {
+  for (GBytes *frame; wire_stream_take(in, DOC_ROOM_FRAME_MAX, &frame, NULL) > 0;) {
     gsize length;
     const void *data = g_bytes_get_data(frame, &length);
     DocRoomAnswer *answer = doc_room_answer_take(data, length, NULL);

@@ -387,7 +387,7 @@ static void
 tell(int fd, DocRoomAnswer *answer, Doppel__Room__Answer__WhatCase what)
 {
   answer->what_case = what;
-  g_assert_true(doc_room_send(fd, &answer->base, NULL));
+  g_assert_true(wire_stream_send(fd, &answer->base, NULL));
 }
 
 static void
@@ -416,7 +416,7 @@ answer_line(int fd, GByteArray *in, PairEnd *clone)
   guint8 buffer[4096];
   for (gssize got; (got = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT)) > 0;)
     g_byte_array_append(in, buffer, (guint)got);
-  for (GBytes *frame; doc_room_frame_take(in, DOC_ROOM_FRAME_MAX, &frame, NULL) > 0; g_bytes_unref(frame)) {
+  for (GBytes *frame; wire_stream_take(in, DOC_ROOM_FRAME_MAX, &frame, NULL) > 0; g_bytes_unref(frame)) {
     gsize length;
     const void *data = g_bytes_get_data(frame, &length);
     g_autoptr(DocRoomQuestion) question = doc_room_question_take(data, length, NULL);

@@ -276,7 +276,7 @@ test_verify_at_once(void)
   g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
   g_auto(Fd) fd = ends[0];
   doc_room_converse(other->room, ends[1], DOC_ROOM_DEVICE, NULL, NULL);
-  g_assert_true(doc_room_send(fd, &accept.base, NULL));
+  g_assert_true(wire_stream_send(fd, &accept.base, NULL));
   g_assert_cmpint(find_damage(other, &name), ==, -1); /* in the same step */
   await_state(other, &name, DOPPEL__ROOM__STATE__JOINED);
 }
@@ -716,7 +716,7 @@ ask_heads(RoomWorld *world, const IdentityPublic *user, const char *says, const 
   head.proof = wire_borrow(noise, size);
   question.heads = heads;
   question.n_heads = 1;
-  doc_room_frame_put(out, &question.base);
+  wire_stream_put(out, &question.base);
   doc_room_converse(room_world_keeper(world, 0)->room, ends[1], DOC_ROOM_HEADS, user, says);
   g_assert_cmpint(send(fd, out->data, out->len, MSG_NOSIGNAL), ==, out->len);
   for (;;) {
@@ -726,7 +726,7 @@ ask_heads(RoomWorld *world, const IdentityPublic *user, const char *says, const 
     gssize got = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
     if (got > 0)
       g_byte_array_append(in, buffer, (guint)got);
-    if (doc_room_frame_take(in, DOC_ROOM_PEER_MAX, &frame, NULL) > 0)
+    if (wire_stream_take(in, DOC_ROOM_PEER_MAX, &frame, NULL) > 0)
       return frame;
     g_assert_cmpint(got, !=, 0);
   }
@@ -851,7 +851,7 @@ open_and_leave(Keeper *keeper, const DocName *name, guint8 number)
   g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
   doc_room_converse(keeper->room, ends[1], DOC_ROOM_DEVICE, NULL, NULL);
   g_auto(Fd) fd = ends[0];
-  g_assert_true(doc_room_send(fd, &question.base, NULL));
+  g_assert_true(wire_stream_send(fd, &question.base, NULL));
   room_world_step(keeper->world);
   io_close(&fd);
   room_world_step(keeper->world);

@@ -297,7 +297,7 @@ guest_begin(Guest *guest, Keeper *keeper)
   g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
   doc_room_converse(keeper->room, ends[1], DOC_ROOM_DEVICE, NULL, NULL);
   *guest = (Guest){keeper->world, ends[0], g_byte_array_new()};
-  g_assert_true(doc_room_send(guest->fd, &question.base, NULL));
+  g_assert_true(wire_stream_send(guest->fd, &question.base, NULL));
 }
 
 /* The next answer, `steps` at most; NULL: none. */
@@ -305,7 +305,7 @@ static DocRoomAnswer *
 guest_next(Guest *guest, guint steps)
 {
   GBytes *frame;
-  while (doc_room_frame_take(guest->in, DOC_ROOM_FRAME_MAX, &frame, NULL) <= 0) {
+  while (wire_stream_take(guest->in, DOC_ROOM_FRAME_MAX, &frame, NULL) <= 0) {
     guint8 buffer[65536];
     if (steps-- == 0)
       return NULL;

@@ -179,7 +179,7 @@ tell(Keeper *keeper, DocRoomService service, const Keeper *from, GBytes *message
   }
   g_thread_join(thread);
   close(fd);
-  g_assert_cmpint(doc_room_frame_take(in, DOC_ROOM_PEER_MAX, &frame, NULL), ==, 1);
+  g_assert_cmpint(wire_stream_take(in, DOC_ROOM_PEER_MAX, &frame, NULL), ==, 1);
   const void *data = g_bytes_get_data(frame, &length);
   DocRoomPeerAnswer *answer = doc_room_peer_answer_take(data, length, NULL);
   g_assert_nonnull(answer);
@@ -401,7 +401,7 @@ ask_change(Keeper *owner, const DocName *name, const Keeper *who)
   question.what_case = DOC_ROOM_ASK(CHANGE);
   question.change = &change;
   int fd = converse(owner, DOC_ROOM_DEVICE, NULL);
-  g_assert_true(doc_room_send(fd, &question.base, NULL));
+  g_assert_true(wire_stream_send(fd, &question.base, NULL));
   g_assert_true(doc_room_work(owner->room, NULL));
   close(fd);
 }
@@ -423,7 +423,7 @@ test_invited_again(void)
   question.what_case = DOC_ROOM_ASK(VERIFY);
   question.verify = wire_borrow(name.bytes, sizeof name.bytes);
   int device = converse(other, DOC_ROOM_DEVICE, NULL), clone = converse(other, DOC_ROOM_INVITE, owner);
-  g_assert_true(doc_room_send(device, &question.base, NULL));
+  g_assert_true(wire_stream_send(device, &question.base, NULL));
   say(clone, invitation);
   g_assert_true(doc_room_work(other->room, NULL));
   g_assert_true(doc_room_work(other->room, NULL));
@@ -454,7 +454,8 @@ assert_no_answer(int fd, gsize length)
   g_autoptr(GError) error = NULL;
   g_autofree guint8 *bytes = g_malloc0(length);
   g_autoptr(GBytes) message = g_bytes_new(bytes, length);
-  g_assert_null(doc_room_exchange(fd, message, DOC_ROOM_PEER_MAX, g_get_monotonic_time() + 200000, &error));
+  g_assert_null(
+      wire_stream_exchange(fd, message, DOC_ROOM_PEER_MAX, g_get_monotonic_time() + 200000, &error));
   g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_GONE);
 }
 
