@@ -1,10 +1,10 @@
-/* Every message about documents, in frames that come in pieces: what is taken is packed and taken again as it
- * is, and what failed can be told as an error. */
-#include "clonedoc/room/room_call.h"
+/* Every message about documents, in frames that come in pieces: what is taken is within the limits that those
+ * who take it rely on, is packed and taken again as it is, and what failed can be told as an error. */
+#include "clonedoc/room/handed.h"
 #include "input.h"
 #include "wire/message.h"
 
-enum { MOST = 4096 };
+enum { MOST = 65536 };
 
 static void
 demand(gboolean holds)
@@ -13,24 +13,12 @@ demand(gboolean holds)
     __builtin_trap();
 }
 
-static gpointer
-take(guint kind, const void *data, gsize length, GError **error)
-{
-  switch (kind) {
-  case 0:
-    return doc_room_question_take(data, length, error);
-  case 1:
-    return doc_room_answer_take(data, length, error);
-  case 2:
-    return doc_room_invitation_take(data, length, error);
-  case 3:
-    return doc_room_heads_take(data, length, error);
-  case 4:
-    return doc_room_peer_answer_take(data, length, error);
-  default:
-    return doc_room_caller_take(data, length, error);
-  }
-}
+typedef gpointer Take(const void *data, gsize length, GError **error);
+
+static Take *const takes[] = {
+    (Take *)doc_room_question_take, (Take *)doc_room_answer_take,      (Take *)doc_room_invitation_take,
+    (Take *)doc_room_heads_take,    (Take *)doc_room_peer_answer_take, (Take *)doc_room_caller_take,
+};
 
 static void
 try_failed(const Doppel__Room__Failed *failed)
@@ -44,27 +32,91 @@ try_failed(const Doppel__Room__Failed *failed)
 }
 
 static void
+look_at_question(const DocRoomQuestion *question)
+{
+  if (question->what_case == DOC_ROOM_ASK(CHANGE)) {
+    const Doppel__Room__Change *change = question->change;
+    demand(change->document.len == DOC_NAME_LENGTH && strlen(change->user) <= DOC_ROOM_USER_MAX);
+    demand(change->key.len == 0 || change->key.len == IDENTITY_PUBLIC_LENGTH);
+    demand(change->origin.len == 0 || change->origin.len == IDENTITY_PUBLIC_LENGTH);
+  } else if (question->what_case == DOC_ROOM_ASK(OPEN)) {
+    demand(question->open->document.len == DOC_NAME_LENGTH &&
+           question->open->copy.len == DOC_ROOM_COPY_LENGTH);
+  } else if (question->what_case == DOC_ROOM_ASK(BRING)) {
+    demand(question->bring.len <= DOC_HANDED_MAX);
+  } else if (question->what_case == DOC_ROOM_ASK(CREATE)) {
+    demand(question->create->n_addresses >= 1 && question->create->server.len == IDENTITY_PUBLIC_LENGTH);
+    demand(g_utf8_validate(question->create->title, -1, NULL));
+  }
+}
+
+static void
+look_at_answer(const DocRoomAnswer *answer)
+{
+  if (answer->what_case == DOC_ROOM_TELL(ROW)) {
+    demand(answer->row->document.len == DOC_NAME_LENGTH && answer->row->n_addresses >= 1);
+    demand(g_utf8_validate(answer->row->words, -1, NULL) && !strchr(answer->row->words, '\n'));
+  } else if (answer->what_case == DOC_ROOM_TELL(PERSON)) {
+    demand(answer->person->user.len == IDENTITY_PUBLIC_LENGTH &&
+           answer->person->key.len == IDENTITY_PUBLIC_LENGTH);
+  } else if (answer->what_case == DOC_ROOM_TELL(FAILED)) {
+    try_failed(answer->failed);
+  }
+}
+
+/* Nothing in it, at any depth, has a number of no field: what is packed of that need not be a message. */
+static gboolean
+is_known(const ProtobufCMessage *message)
+{
+  gboolean known = message->n_unknown_fields == 0;
+  for (guint i = 0; known && i < message->descriptor->n_fields; i++) {
+    const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
+    const guint8 *at = (const guint8 *)message + field->offset;
+    const guint8 *how = (const guint8 *)message + field->quantifier_offset;
+    gboolean repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
+    if (field->type != PROTOBUF_C_TYPE_MESSAGE ||
+        (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF && *(const guint32 *)how != field->id))
+      continue;
+    ProtobufCMessage *const *parts =
+        repeated ? *(ProtobufCMessage * *const *)at : (ProtobufCMessage *const *)at;
+    gsize count = repeated ? *(const gsize *)how : *parts != NULL;
+    for (gsize part = 0; known && part < count; part++)
+      known = is_known(parts[part]);
+  }
+  return known;
+}
+
+static void
+try_packed(guint kind, const ProtobufCMessage *message)
+{
+  if (!is_known(message))
+    return;
+  g_autoptr(GBytes) packed = wire_pack(message);
+  ProtobufCMessage *again = takes[kind](g_bytes_get_data(packed, NULL), g_bytes_get_size(packed), NULL);
+  demand(again != NULL);
+  g_autoptr(GBytes) same = wire_pack(again);
+  demand(g_bytes_equal(packed, same));
+  protobuf_c_message_free_unpacked(again, NULL);
+}
+
+static void
 try_message(guint kind, GBytes *frame)
 {
   g_autoptr(GError) error = NULL;
   gsize length;
   const void *data = g_bytes_get_data(frame, &length);
-  ProtobufCMessage *message = take(kind, data, length, &error);
+  ProtobufCMessage *message = takes[kind](data, length, &error);
   demand((message == NULL) == (error != NULL));
   if (!message)
     return;
-  g_autoptr(GBytes) packed = wire_pack(message);
-  data = g_bytes_get_data(packed, &length);
-  ProtobufCMessage *again = take(kind, data, length, NULL);
-  g_autoptr(GBytes) same = again ? wire_pack(again) : NULL;
-  demand(!same || g_bytes_equal(packed, same)); /* fields of no known number may not come back */
-  if (kind == 1 && ((const DocRoomAnswer *)message)->what_case == DOC_ROOM_TELL(FAILED))
-    try_failed(((const DocRoomAnswer *)message)->failed);
+  try_packed(kind, message);
+  if (kind == 0)
+    look_at_question((const DocRoomQuestion *)message);
+  if (kind == 1)
+    look_at_answer((const DocRoomAnswer *)message);
   if (kind == 4 && ((const DocRoomPeerAnswer *)message)->failed)
     try_failed(((const DocRoomPeerAnswer *)message)->failed);
   protobuf_c_message_free_unpacked(message, NULL);
-  if (again)
-    protobuf_c_message_free_unpacked(again, NULL);
 }
 
 int
@@ -72,7 +124,7 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
 {
   Input input = {data, length};
   g_autoptr(GByteArray) in = g_byte_array_new();
-  guint kind = input_below(&input, 6);
+  guint kind = input_below(&input, G_N_ELEMENTS(takes));
   while (input.left > 0) {
     gsize got;
     const guint8 *bytes = input_bytes(&input, 1 + input_number(&input, 1), &got);
