@@ -1,11 +1,8 @@
 """Ordering servers of documents for tests: clonedocd, started, killed and asked; users by document-user (tests/integration/clonedocd)."""
 
-import re
-import signal
 import subprocess
-import time
 
-from clone_host import free_port
+from served import Served
 
 
 def must(good, *words):
@@ -14,49 +11,18 @@ def must(good, *words):
         raise RuntimeError(" ".join(str(word) for word in words))
 
 
-class Server:
-    """clonedocd with a state directory, and users of it."""
+class Server(Served):
+    """clonedocd, and users of it."""
 
-    def __init__(self, bench, name, *options, state=None, rate="0"):
-        self.program, self.user, self.options = bench.clonedocd, bench.user, ("--rate", rate, *options)
-        self.state = state or bench.folder / name
+    def __init__(self, bench, name, *options, state=None):
+        super().__init__(bench.clonedocd, state or bench.folder / name, *options)
+        self.user, self.log = bench.user, bench.folder / f"{name}.log"
         self.state.mkdir(mode=0o700, exist_ok=True)
-        self.log = bench.folder / f"{name}.log"
-        self.address, self.key, self.process = f"127.0.0.1:{free_port()}", None, None
         bench.servers.append(self)
-
-    def start(self):
-        """Listens when this returns, where it did before."""
-        begun = self.log.stat().st_size if self.log.exists() else 0
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([self.program, "serve", "--state", self.state, "--listen", self.address, *self.options],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        limit = time.monotonic() + 60
-        while time.monotonic() < limit and self.process.poll() is None:
-            found = re.search(r"listening on (\S+); the server's key is (\S+)\s", self.log.read_text()[begun:])
-            if found:
-                self.address, self.key = found.groups()
-                return self
-            time.sleep(0.02)
-        raise RuntimeError(f"clonedocd does not serve: {self.log.read_text()[-2000:]}")
-
-    def end(self, number=signal.SIGTERM):
-        """Its exit status."""
-        if not self.process:
-            return 0
-        self.process.send_signal(number)
-        status = self.process.wait(timeout=120)
-        self.process = None
-        return status
-
-    def run(self, verb, *words):
-        """Another verb, when it has ended."""
-        return subprocess.run([self.program, verb, *words, "--state", self.state], stdin=subprocess.DEVNULL, text=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=120, check=False)
 
     def begin(self, what, *words, out=subprocess.PIPE):
         """A document-user, running."""
-        return subprocess.Popen([self.user, what, f"{self.address}={self.key}", *map(str, words)], stdin=subprocess.DEVNULL, text=True,
+        return subprocess.Popen([self.user, what, self.place, *map(str, words)], stdin=subprocess.DEVNULL, text=True,
                                 stdout=out, stderr=subprocess.PIPE)
 
     def call(self, what, *words):

@@ -1,60 +1,24 @@
 """Directories for tests: cloneds, started, killed and asked; users by directory-user (tests/integration/directory)."""
 
 import json
-import pathlib
-import re
 import shutil
-import signal
 import subprocess
 import time
 
-from clone_host import free_port
+from served import Served
 
 
-class Cloneds:
-    """cloneds with a state directory."""
+class Cloneds(Served):
+    """cloneds, and users of it."""
 
-    LIMITS = ("--rate", "0")  # of one address' questions: the tests' users have one
-
-    def __init__(self, cloneds, user, state, *options):
-        self.cloneds, self.user, self.state, self.options = cloneds, user, pathlib.Path(state), options
-        self.log = self.state.parent / f"{self.state.name}.log"
-        self.process, self.address, self.key, self.words = None, f"127.0.0.1:{free_port()}", None, []  # before it: nsenter …
-
-    def start(self):
-        """Listens when this returns, where it did before."""
-        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        begun = self.log.stat().st_size if self.log.exists() else 0
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([*self.words, self.cloneds, "serve", "--state", self.state, "--listen", self.address,
-                                             *self.LIMITS, *self.options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        limit = time.monotonic() + 60
-        while time.monotonic() < limit and self.process.poll() is None:
-            found = re.search(r"listening on (\S+); the directory's key is (\S+)\s", self.log.read_text()[begun:])
-            if found:
-                self.address, self.key = found.groups()
-                return self
-            time.sleep(0.02)
-        raise RuntimeError(f"cloneds does not serve: {self.log.read_text()[-2000:]}")
+    def __init__(self, program, user, state, *options):
+        super().__init__(program, state, *options)
+        self.user = user
 
     def share_key(self, other):
         """Takes the key of another one, of the same operator."""
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copy(other.state / "directory.key", self.state / "directory.key")
-
-    def end(self, number=signal.SIGTERM):
-        """Its exit status."""
-        if not self.process:
-            return 0
-        self.process.send_signal(number)
-        status = self.process.wait(timeout=120)
-        self.process = None
-        return status
-
-    def run(self, verb, *words):
-        """Another verb, when it has ended."""
-        return subprocess.run([self.cloneds, verb, *words, "--state", self.state], stdin=subprocess.DEVNULL, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, check=False)
 
     def call(self, verb, *words):
         """Another verb; its standard output. RuntimeError where it fails."""
@@ -74,7 +38,7 @@ class Cloneds:
 
     def start_users(self, what, first, count, threads=1):
         """directory-user, running: "register", "find" or "keep"."""
-        return subprocess.Popen([self.user, what, f"{self.address}={self.key}", str(first), str(count), str(threads)],
+        return subprocess.Popen([self.user, what, self.place, str(first), str(count), str(threads)],
                                 stdin=subprocess.PIPE if what == "keep" else subprocess.DEVNULL, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -89,7 +53,7 @@ class Cloneds:
     def finds(self, number):
         """Whether user NUMBER is found, and the seconds it took."""
         begin = time.monotonic()
-        done = subprocess.run([self.user, "find", f"{self.address}={self.key}", str(number), "1", "1"], stdin=subprocess.DEVNULL,
+        done = subprocess.run([self.user, "find", self.place, str(number), "1", "1"], stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=False)
         return done.returncode == 0, time.monotonic() - begin
 
