@@ -78,6 +78,96 @@ database_run(sqlite3 *database, GError **error, const char *sql, const char *kin
   return step == 0;
 }
 
+gboolean
+database_number(sqlite3 *database, GError **error, const char *sql, gint64 *number)
+{
+  g_autoptr(DatabaseStatement) statement = database_prepare(database, error, sql, "");
+  if (!statement || database_step(statement, error) <= 0)
+    return FALSE;
+  *number = sqlite3_column_int64(statement, 0);
+  return TRUE;
+}
+
+gboolean
+database_begin(sqlite3 *database, GError **error)
+{
+  return database_run(database, error, "BEGIN IMMEDIATE", "");
+}
+
+gboolean
+database_end(sqlite3 *database, gboolean good, GError **error)
+{
+  if (good && database_run(database, error, "COMMIT", ""))
+    return TRUE;
+  database_run(database, NULL, "ROLLBACK", "");
+  return FALSE;
+}
+
+static gboolean
+is_later(sqlite3 *database, const char *program, GError **error)
+{
+  return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
+                          "%s was written by a later version of %s: use that one",
+                          sqlite3_db_filename(database, "main"), program);
+}
+
+static gboolean
+make_tables(sqlite3 *database, const DatabaseLayout *layout, GError **error)
+{
+  g_autofree char *sql = g_strdup_printf("%s PRAGMA application_id = %d; PRAGMA user_version = %d",
+                                         layout->tables, layout->application, layout->version);
+  return sqlite3_exec(database, sql, NULL, NULL, NULL) == SQLITE_OK || database_fail(database, error);
+}
+
+static gboolean
+check_tables(sqlite3 *database, const DatabaseLayout *layout, gint64 version, GError **error)
+{
+  gint64 application;
+  if (!database_number(database, error, "PRAGMA application_id", &application))
+    return FALSE;
+  if (application != layout->application)
+    return doppel_error_set(error, DOPPEL_ERROR_USAGE, "%s is a database, but not %s: name another one",
+                            sqlite3_db_filename(database, "main"), layout->what);
+  return version <= layout->version || is_later(database, layout->program, error);
+}
+
+/* Who closes it undoes what was begun; until then SQLite says why it failed. */
+gboolean
+database_lay_out(sqlite3 *database, const DatabaseLayout *layout, GError **error)
+{
+  gint64 version, tables;
+  return database_begin(database, error) &&
+         database_number(database, error, "PRAGMA user_version", &version) &&
+         database_number(database, error, "SELECT count(*) FROM sqlite_master", &tables) &&
+         (version == 0 && tables == 0 ? make_tables(database, layout, error)
+                                      : check_tables(database, layout, version, error)) &&
+         database_run(database, error, "COMMIT", "");
+}
+
+static gboolean
+run_steps(sqlite3 *database, const char *const *steps, guint count, const char *program, GError **error)
+{
+  gint64 version;
+  if (!database_number(database, error, "PRAGMA user_version", &version))
+    return FALSE;
+  for (gint64 i = MAX(version, 0); i < count; i++)
+    if (sqlite3_exec(database, steps[i], NULL, NULL, NULL) != SQLITE_OK)
+      return database_fail(database, error);
+  return version <= count || is_later(database, program, error);
+}
+
+gboolean
+database_update(sqlite3 *database, const char *const *steps, guint count, const char *program, GError **error)
+{
+  gint64 version;
+  if (!database_number(database, error, "PRAGMA user_version", &version))
+    return FALSE;
+  if (version == count) /* who writes to it may take their time */
+    return TRUE;
+  return database_begin(database, error) &&
+         database_end(database, run_steps(database, steps, count, program, error), error);
+}
+
 struct DatabaseStatements {
   sqlite3 *database;
   GHashTable *prepared; /* const char * -> sqlite3_stmt */

@@ -46,6 +46,32 @@ int database_step(sqlite3_stmt *statement, GError **error);
 /* Prepares, binds and runs to the end. */
 gboolean database_run(sqlite3 *database, GError **error, const char *sql, const char *kinds, ...);
 
+/* The first column of the first row of what it gives. */
+gboolean database_number(sqlite3 *database, GError **error, const char *sql, gint64 *number);
+
+/* A transaction that writes; and its end, which undoes all of it where it was not `good`, or cannot be kept.
+ */
+gboolean database_begin(sqlite3 *database, GError **error);
+gboolean database_end(sqlite3 *database, gboolean good, GError **error);
+
+/* What is in a database. */
+typedef struct {
+  gint32 application; /* so that nobody else's is taken for one of these */
+  int version;
+  const char *tables;  /* SQL that makes them */
+  const char *what;    /* "a log of documents": what others are not */
+  const char *program; /* that writes such */
+} DatabaseLayout;
+
+/* Makes the tables in a new file, or holds what is there against the layout; two processes may be at it.
+ * USAGE where it is something else, UNSUPPORTED where a later version wrote it. FALSE: it is to be closed. */
+gboolean database_lay_out(sqlite3 *database, const DatabaseLayout *layout, GError **error);
+
+/* Runs those of the steps (SQL) that it lacks: each sets the user_version to its number, from 1 on.
+ * UNSUPPORTED where a later version of the program wrote it. */
+gboolean database_update(sqlite3 *database, const char *const *steps, guint count, const char *program,
+                         GError **error);
+
 /* Sets `error` from the database's last failure. FALSE. */
 gboolean database_fail(sqlite3 *database, GError **error);
 

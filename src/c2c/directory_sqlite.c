@@ -7,24 +7,25 @@
 #include "c2c/directory_store.h"
 
 #define BUSY_MS 10000
-#define APPLICATION_ID                                                                                       \
-  0x646f7044 /* "dopD": so that nobody else's database is taken for one of a directory's */
-#define LAYOUT 1
-
 /* Of a million users nearly every registration changes a page of its own in each index. The pages of a commit
  * have to have room in memory, or they go to the disk twice; and the longer a checkpoint waits, the more
  * changes of a page it writes as one. */
 #define CACHE_PAGES      4096 /* of 4 KiB */
 #define CHECKPOINT_PAGES 16384
 
-static const char layout[] =
-    "CREATE TABLE record("
-    " id INTEGER PRIMARY KEY, origin BLOB NOT NULL UNIQUE, home BLOB NOT NULL, name TEXT NOT NULL,"
-    " number INTEGER NOT NULL, hash BLOB NOT NULL, bytes BLOB NOT NULL, told BLOB);"
-    "CREATE INDEX record_name ON record(name, home);"
-    "CREATE INDEX record_home ON record(home, origin, hash);"
-    "CREATE TABLE log("
-    " number INTEGER PRIMARY KEY, origin BLOB NOT NULL, hash BLOB NOT NULL, chain BLOB NOT NULL);";
+static const DatabaseLayout layout = {
+    .application = 0x646f7044, /* "dopD" */
+    .version = 1,
+    .what = "a directory's",
+    .program = "cloneds",
+    .tables = "CREATE TABLE record("
+              " id INTEGER PRIMARY KEY, origin BLOB NOT NULL UNIQUE, home BLOB NOT NULL, name TEXT NOT NULL,"
+              " number INTEGER NOT NULL, hash BLOB NOT NULL, bytes BLOB NOT NULL, told BLOB);"
+              "CREATE INDEX record_name ON record(name, home);"
+              "CREATE INDEX record_home ON record(home, origin, hash);"
+              "CREATE TABLE log("
+              " number INTEGER PRIMARY KEY, origin BLOB NOT NULL, hash BLOB NOT NULL, chain BLOB NOT NULL);",
+};
 
 typedef struct {
   DirectoryStore store;
@@ -64,53 +65,6 @@ damaged_row(SqliteStore *store, GError **error)
                           store->path);
 }
 
-static gint64
-read_pragma(SqliteStore *store, const char *sql, GError **error)
-{
-  g_autoptr(DatabaseStatement) statement = database_prepare(store->db, error, sql, "");
-  return statement && database_step(statement, error) > 0 ? sqlite3_column_int64(statement, 0) : -1;
-}
-
-static gboolean
-check_layout(SqliteStore *store, gint64 found, gint64 application, GError **error)
-{
-  if (found < 0 || application < 0)
-    return FALSE;
-  if (application != APPLICATION_ID)
-    return doppel_error_set(error, DOPPEL_ERROR_USAGE,
-                            "%s is a database, but not a directory's: name another file", store->path);
-  if (found > LAYOUT)
-    return doppel_error_set(
-        error, DOPPEL_ERROR_UNSUPPORTED,
-        "the directory's database %s was written by a later version of cloneds: use that one", store->path);
-  return TRUE;
-}
-
-/* Makes the tables in a new file; two processes may be at it. */
-static gboolean
-make_layout(SqliteStore *store, GError **error)
-{
-  if (!database_run(store->db, error, "BEGIN IMMEDIATE", ""))
-    return FALSE;
-  gint64 found = read_pragma(store, "PRAGMA user_version", error);
-  gint64 tables = found < 0 ? -1 : read_pragma(store, "SELECT count(*) FROM sqlite_master", error);
-  gboolean done;
-  if (found == 0 && tables == 0)
-    done =
-        (sqlite3_exec(store->db, layout, NULL, NULL, NULL) == SQLITE_OK || database_fail(store->db, error)) &&
-        database_run(store->db, error, "PRAGMA application_id = 1685024836", "") &&
-        database_run(store->db, error, "PRAGMA user_version = 1", "");
-  else
-    done =
-        tables >= 0 && check_layout(store, found, read_pragma(store, "PRAGMA application_id", error), error);
-  if (done && database_run(store->db, error, "COMMIT", ""))
-    return TRUE;
-  explain(store, error);
-  database_run(store->db, NULL, "ROLLBACK", "");
-  return FALSE;
-}
-G_STATIC_ASSERT(APPLICATION_ID == 1685024836 && LAYOUT == 1);
-
 static void
 sqlite_close(DirectoryStore *base)
 {
@@ -144,7 +98,7 @@ sqlite_open(const char *path, GError **error)
       database_run(store->db, &why, "PRAGMA synchronous = FULL", "") &&
       database_run(store->db, &why, "PRAGMA cache_size = " G_STRINGIFY(CACHE_PAGES), "") &&
       database_run(store->db, &why, "PRAGMA wal_autocheckpoint = " G_STRINGIFY(CHECKPOINT_PAGES), "") &&
-      make_layout(store, &why)) {
+      database_lay_out(store->db, &layout, &why)) {
     store->statements = database_statements_new(store->db);
     return g_steal_pointer(&made);
   }
@@ -430,9 +384,10 @@ static gboolean
 sqlite_count(DirectoryStore *base, guint64 *count, GError **error)
 {
   SqliteStore *store = (SqliteStore *)base;
-  gint64 found = read_pragma(store, "SELECT count(*) FROM record", error);
-  *count = found < 0 ? 0 : (guint64)found;
-  return found >= 0 || explain(store, error);
+  gint64 found = 0;
+  gboolean good = database_number(store->db, error, "SELECT count(*) FROM record", &found);
+  *count = (guint64)found;
+  return good || explain(store, error);
 }
 
 const DirectoryStoreKind directory_sqlite = {

@@ -47,39 +47,16 @@ node_contact_free(NodeContact *contact)
   g_free(contact);
 }
 
-static int
-read_layout(sqlite3 *database, GError **error)
-{
-  g_autoptr(DatabaseStatement) statement = database_prepare(database, error, "PRAGMA user_version", "");
-  return statement && database_step(statement, error) > 0 ? sqlite3_column_int(statement, 0) : -1;
-}
-
-static gboolean
-update_layout(NodeStore *store, GError **error)
-{
-  int layout = read_layout(store->database, error);
-  if (layout > (int)G_N_ELEMENTS(layouts))
-    return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
-                            "the node's database was written by a later version of doppeld: use that one");
-  for (guint i = MAX(layout, 0); layout >= 0 && i < G_N_ELEMENTS(layouts); i++)
-    if (sqlite3_exec(store->database, layouts[i], NULL, NULL, NULL) != SQLITE_OK)
-      return database_fail(store->database, error);
-  return layout >= 0;
-}
-
 gboolean
 node_store_begin(NodeStore *store, GError **error)
 {
-  return database_run(store->database, error, "BEGIN IMMEDIATE", "");
+  return database_begin(store->database, error);
 }
 
 gboolean
 node_store_end(NodeStore *store, gboolean good, GError **error)
 {
-  if (good && database_run(store->database, error, "COMMIT", ""))
-    return TRUE;
-  database_run(store->database, NULL, "ROLLBACK", "");
-  return FALSE;
+  return database_end(store->database, good, error);
 }
 
 static gboolean
@@ -92,7 +69,7 @@ open_database(NodeStore *store, const char *path, GError **error)
   return database_run(store->database, error, "PRAGMA journal_mode = WAL", "") &&
          database_run(store->database, error, "PRAGMA synchronous = FULL", "") &&
          database_run(store->database, error, "PRAGMA foreign_keys = ON", "") &&
-         node_store_begin(store, error) && node_store_end(store, update_layout(store, error), error);
+         database_update(store->database, layouts, G_N_ELEMENTS(layouts), "doppeld", error);
 }
 
 NodeStore *

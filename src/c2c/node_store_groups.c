@@ -28,8 +28,9 @@ node_awaited_free(NodeAwaited *awaited)
 static gint64
 count(NodeStore *store, const char *sql)
 {
-  g_autoptr(DatabaseStatement) statement = database_prepare(store->database, NULL, sql, "");
-  return statement && database_step(statement, NULL) > 0 ? sqlite3_column_int64(statement, 0) : 0;
+  gint64 number = 0;
+  database_number(store->database, NULL, sql, &number);
+  return number;
 }
 
 /* ---- that came ---- */

@@ -203,7 +203,7 @@ send_box_sweep(SendBox *box, GError **error)
   if (!send_box_lasting(box, TRUE, error) ||
       !database_run(box->database, error, "UPDATE item SET durable=0 WHERE id=?", "i",
                     g_array_index(ids, gint64, 0)) ||
-      !send_box_lasting(box, FALSE, error) || !database_run(box->database, error, "BEGIN IMMEDIATE", ""))
+      !send_box_lasting(box, FALSE, error) || !database_begin(box->database, error))
     return FALSE;
   gboolean done = TRUE;
   for (guint i = 0; i < ids->len && done; i++) {
@@ -211,7 +211,7 @@ send_box_sweep(SendBox *box, GError **error)
     drop_content(box, id);
     done = database_run(box->database, error, "UPDATE item SET durable=-1 WHERE id=?", "i", id);
   }
-  return database_run(box->database, done ? error : NULL, done ? "COMMIT" : "ROLLBACK", "") && done;
+  return database_end(box->database, done, error);
 }
 
 SendBox *

@@ -87,7 +87,7 @@ insert(SendBox *box, const char *who, const char *user, const Doppel__Send__Offe
        const SendBoxLimits *limits, SendWhy *why, GError **error)
 {
   g_autofree char *name = send_name_clean(offer->name);
-  if (!database_run(box->database, error, "BEGIN IMMEDIATE", ""))
+  if (!database_begin(box->database, error))
     return NULL;
   gboolean done =
       has_room(box, who, offer->size, limits, why, error) &&
@@ -97,7 +97,7 @@ insert(SendBox *box, const char *who, const char *user, const Doppel__Send__Offe
                    "btttibiii", offer->item.data, offer->item.len, who, user, name, (gint64)offer->size,
                    offer->hash.data, offer->hash.len, (gint64)offer->mode, (gint64)offer->mtime_ns,
                    (gint64)g_get_real_time());
-  if (!database_run(box->database, done ? error : NULL, done ? "COMMIT" : "ROLLBACK", "") || !done)
+  if (!database_end(box->database, done, error))
     return NULL;
   return find(box, who, offer, error);
 }
@@ -326,11 +326,9 @@ send_incoming_complete(SendIncoming *incoming, SendWhy *why, GError **error)
   if (fsync(incoming->file) < 0 || fsync(incoming->box->files) < 0)
     return doppel_error_errno(error, "cannot write to %s", incoming->box->directory);
   /* This is what is confirmed. */
-  if (!send_box_lasting(incoming->box, TRUE, error) ||
-      !database_run(incoming->box->database, error, "BEGIN IMMEDIATE", ""))
+  if (!send_box_lasting(incoming->box, TRUE, error) || !database_begin(incoming->box->database, error))
     return FALSE;
-  gboolean kept = keep(incoming, error);
-  if (!database_run(incoming->box->database, kept ? error : NULL, kept ? "COMMIT" : "ROLLBACK", "") || !kept)
+  if (!database_end(incoming->box->database, keep(incoming, error), error))
     return FALSE;
   send_box_wake(incoming->box);
   return send_box_lasting(incoming->box, FALSE, error);

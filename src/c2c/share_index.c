@@ -107,13 +107,13 @@ share_index_drop(ShareIndex *index, gint64 share, guint most, gboolean *left, GE
   static const char *const steps[] = {
       "DELETE FROM words WHERE rowid IN (SELECT id FROM file WHERE share=?1 ORDER BY id LIMIT ?2)",
       "DELETE FROM file WHERE id IN (SELECT id FROM file WHERE share=?1 ORDER BY id LIMIT ?2)"};
-  if (!database_run(index->database, error, "BEGIN IMMEDIATE", ""))
+  if (!database_begin(index->database, error))
     return FALSE;
   gboolean done = TRUE;
   for (guint i = 0; done && i < G_N_ELEMENTS(steps); i++)
     done = database_run(index->database, error, steps[i], "ii", share, (gint64)most);
   *left = done && sqlite3_changes(index->database) > 0;
-  return database_run(index->database, done ? error : NULL, done ? "COMMIT" : "ROLLBACK", "") && done;
+  return database_end(index->database, done, error);
 }
 
 gboolean

@@ -190,7 +190,7 @@ next_batch(Update *update, gsize bytes)
     return TRUE;
   update->files = update->bytes = 0;
   return database_run(update->index->database, &update->error, "COMMIT", "") &&
-         database_run(update->index->database, &update->error, "BEGIN IMMEDIATE", "");
+         database_begin(update->index->database, &update->error);
 }
 
 static gboolean
@@ -292,7 +292,7 @@ update_share(ShareIndex *index, const Share *share, const GenerationStack *stack
                    "CREATE TEMP TABLE IF NOT EXISTS seen(id INTEGER PRIMARY KEY); DELETE FROM temp.seen",
                    NULL, NULL, NULL) == SQLITE_OK ||
       database_fail(index->database, &update.error);
-  done = done && database_run(index->database, &update.error, "BEGIN IMMEDIATE", "");
+  done = done && database_begin(index->database, &update.error);
   gboolean begun = done;
   done = done && walk(&update, stack, &missing) && drop_unseen(&update) &&
          database_run(index->database, &update.error,
@@ -301,10 +301,8 @@ update_share(ShareIndex *index, const Share *share, const GenerationStack *stack
   for (guint i = 0; i < STATEMENTS; i++)
     sqlite3_finalize(update.statements[i]);
   /* What was done so far is right as well. */
-  if (begun && !database_run(index->database, done ? &update.error : NULL, "COMMIT", "")) {
-    database_run(index->database, NULL, "ROLLBACK", "");
+  if (begun && !database_end(index->database, TRUE, done ? &update.error : NULL))
     done = FALSE;
-  }
   g_free(update.text);
   if (update.error)
     g_propagate_error(error, update.error);

@@ -185,13 +185,11 @@ daemon_devices_recover(gpointer host, const guint8 id[PAIRED_ID_LENGTH], const I
                        const IdentityPublic *device, const char *name, gboolean beside, GError **error)
 {
   DaemonState *state = host;
-  if (!daemon_state_wake(state, error) || !database_run(state->database, error, "BEGIN IMMEDIATE", ""))
+  if (!daemon_state_wake(state, error) || !database_begin(state->database, error))
     return LINK_PAIR_FAILED;
   LinkPairResult result = recover_in_transaction(state, id, key, device, name, beside, error);
-  if (result != LINK_PAIR_OK || !database_run(state->database, error, "COMMIT", "")) {
-    database_run(state->database, NULL, "ROLLBACK", "");
+  if (!database_end(state->database, result == LINK_PAIR_OK, error))
     return result == LINK_PAIR_OK ? LINK_PAIR_FAILED : result;
-  }
   /* Who comes in, comes in, whatever becomes of these: doppeld tries again. */
   g_autoptr(GError) problem = NULL;
   if (!beside && !daemon_state_end_jobs(state, id, &problem))

@@ -173,12 +173,11 @@ use(gpointer host, const guint8 id[INVITATION_ID_LENGTH], const guint8 secret[IN
     const IdentityPublic *device, const char *device_name, LinkPairClone *clone, GError **error)
 {
   DaemonState *state = host;
-  if (!daemon_state_wake(state, error) || !database_run(state->database, error, "BEGIN IMMEDIATE", ""))
+  if (!daemon_state_wake(state, error) || !database_begin(state->database, error))
     return LINK_PAIR_FAILED;
   LinkPairResult result = use_in_transaction(state, id, secret, device, device_name, clone, error);
-  if (result != LINK_PAIR_FAILED && database_run(state->database, error, "COMMIT", ""))
+  if (database_end(state->database, result != LINK_PAIR_FAILED, error))
     return result;
-  database_run(state->database, NULL, "ROLLBACK", "");
   g_clear_pointer(&clone->addresses, g_strfreev);
   return LINK_PAIR_FAILED;
 }

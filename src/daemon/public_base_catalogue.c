@@ -11,10 +11,9 @@
 #include "replica/generation_trash.h"
 
 #define BUSY_MS  5000
-#define LAYOUT   1
 #define UNPACKED "unpacked"
 
-static const char schema[] =
+static const char *const schema =
     "CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind INTEGER NOT NULL,"
     " added INTEGER NOT NULL, files INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE content(hash BLOB PRIMARY KEY NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID;"
@@ -34,38 +33,6 @@ daemon_base_source_free(DaemonBaseSource *source)
 
 /* ---- opening ---- */
 
-static int
-read_layout(DaemonBase *base, GError **error)
-{
-  g_autoptr(DatabaseStatement) statement =
-      database_prepare(base->catalogue, error, "PRAGMA user_version", "");
-  return statement && database_step(statement, error) > 0 ? sqlite3_column_int(statement, 0) : -1;
-}
-
-/* Two processes may be at it. */
-static gboolean
-prepare_tables(DaemonBase *base, GError **error)
-{
-  int layout = read_layout(base, error);
-  if (layout < 0 || layout == LAYOUT) /* what adds to it may take its time */
-    return layout == LAYOUT;
-  if (!database_run(base->catalogue, error, "BEGIN IMMEDIATE", ""))
-    return FALSE;
-  layout = read_layout(base, error);
-  gboolean done = layout == LAYOUT;
-  if (layout == 0)
-    done = sqlite3_exec(base->catalogue, schema, NULL, NULL, NULL) == SQLITE_OK ||
-           database_fail(base->catalogue, error);
-  else if (layout > LAYOUT)
-    doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
-                     "the public base in %s was written by a later version of doppeld: use that one",
-                     base->directory);
-  if (done)
-    return database_run(base->catalogue, error, "COMMIT", "");
-  database_run(base->catalogue, NULL, "ROLLBACK", "");
-  return FALSE;
-}
-
 static gboolean
 open_catalogue(DaemonBase *base, GError **error)
 {
@@ -75,7 +42,8 @@ open_catalogue(DaemonBase *base, GError **error)
     return database_fail(base->catalogue, error);
   sqlite3_busy_timeout(base->catalogue, BUSY_MS);
   return database_run(base->catalogue, error, "PRAGMA journal_mode = WAL", "") &&
-         database_run(base->catalogue, error, "PRAGMA synchronous = FULL", "") && prepare_tables(base, error);
+         database_run(base->catalogue, error, "PRAGMA synchronous = FULL", "") &&
+         database_update(base->catalogue, &schema, 1, "doppeld", error);
 }
 
 static gboolean
@@ -140,16 +108,13 @@ daemon_base_close(DaemonBase *base)
 gboolean
 daemon_base_begin(DaemonBase *base, GError **error)
 {
-  return database_run(base->catalogue, error, "BEGIN IMMEDIATE", "");
+  return database_begin(base->catalogue, error);
 }
 
 gboolean
 daemon_base_end(DaemonBase *base, gboolean good, GError **error)
 {
-  if (good && database_run(base->catalogue, error, "COMMIT", ""))
-    return TRUE;
-  database_run(base->catalogue, NULL, "ROLLBACK", "");
-  return FALSE;
+  return database_end(base->catalogue, good, error);
 }
 
 gboolean
@@ -308,12 +273,7 @@ daemon_base_incomplete(DaemonBase *base, GError **error)
 static gboolean
 read_size(DaemonBase *base, guint64 *bytes, GError **error)
 {
-  g_autoptr(DatabaseStatement) statement =
-      database_prepare(base->catalogue, error, "SELECT ifnull(sum(size), 0) FROM content", "");
-  if (!statement || database_step(statement, error) <= 0)
-    return FALSE;
-  *bytes = sqlite3_column_int64(statement, 0);
-  return TRUE;
+  return database_number(base->catalogue, error, "SELECT ifnull(sum(size), 0) FROM content", (gint64 *)bytes);
 }
 
 static gboolean

@@ -55,13 +55,6 @@ daemon_state_directory(void)
                         : g_build_filename(g_get_user_state_dir(), "doppeld", NULL);
 }
 
-static int
-read_layout(sqlite3 *database, GError **error)
-{
-  g_autoptr(DatabaseStatement) statement = database_prepare(database, error, "PRAGMA user_version", "");
-  return statement && database_step(statement, error) > 0 ? sqlite3_column_int(statement, 0) : -1;
-}
-
 gboolean
 daemon_state_wake(DaemonState *state, GError **error)
 {
@@ -85,30 +78,6 @@ void
 daemon_state_rest(DaemonState *state)
 {
   sqlite3_close(g_steal_pointer(&state->database));
-}
-
-/* Makes the tables in a new database, or those of an older one new; two processes may be at it. */
-static gboolean
-prepare_database(DaemonState *state, GError **error)
-{
-  if (!daemon_state_wake(state, error) || !database_run(state->database, error, "BEGIN IMMEDIATE", ""))
-    return FALSE;
-  int layout = read_layout(state->database, error);
-  gboolean done = layout >= 0 && layout <= (int)G_N_ELEMENTS(layouts);
-  for (guint i = MAX(layout, 0); done && i < G_N_ELEMENTS(layouts); i++) {
-    done = sqlite3_exec(state->database, layouts[i], NULL, NULL, NULL) == SQLITE_OK;
-    if (!done)
-      database_fail(state->database, error);
-  }
-  if (layout > (int)G_N_ELEMENTS(layouts)) {
-    doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
-                     "the state in %s was written by a later version of doppeld: use that one",
-                     state->directory);
-  }
-  if (done)
-    return database_run(state->database, error, "COMMIT", "");
-  database_run(state->database, NULL, "ROLLBACK", "");
-  return FALSE;
 }
 
 static gboolean
@@ -136,7 +105,10 @@ daemon_state_open(const char *directory, GError **error)
     return NULL;
   g_autoptr(DaemonState) state = g_new0(DaemonState, 1);
   state->directory = g_canonicalize_filename(directory, NULL);
-  return prepare_database(state, error) ? g_steal_pointer(&state) : NULL;
+  return daemon_state_wake(state, error) &&
+                 database_update(state->database, layouts, G_N_ELEMENTS(layouts), "doppeld", error)
+             ? g_steal_pointer(&state)
+             : NULL;
 }
 
 void
@@ -165,12 +137,12 @@ daemon_state_base(const DaemonState *state)
 gboolean
 daemon_state_set_listening(DaemonState *state, const char *const *addresses, GError **error)
 {
-  if (!daemon_state_wake(state, error) || !database_run(state->database, error, "BEGIN IMMEDIATE", ""))
+  if (!daemon_state_wake(state, error) || !database_begin(state->database, error))
     return FALSE;
   gboolean done = database_run(state->database, error, "DELETE FROM listening", "");
   for (; done && *addresses; addresses++)
     done = database_run(state->database, error, "INSERT OR IGNORE INTO listening VALUES(?)", "t", *addresses);
-  return database_run(state->database, done ? error : NULL, done ? "COMMIT" : "ROLLBACK", "") && done;
+  return database_end(state->database, done, error);
 }
 
 char **

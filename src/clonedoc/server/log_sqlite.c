@@ -10,20 +10,24 @@
 #include "base/error.h"
 #include "clonedoc/server/log.h"
 
-#define FILE_NAME      "documents.db"
-#define BUSY_MS        10000
-#define APPLICATION_ID 0x646f704c /* "dopL": so that nobody else's database is taken for a log */
-#define LAYOUT         1
+#define FILE_NAME "documents.db"
+#define BUSY_MS   10000
 #define CHECKPOINT_PAGES                                                                                     \
   8192 /* of 4 KiB: a page that many appends change is written once by a checkpoint                          \
         */
 
-static const char layout[] =
-    "CREATE TABLE document("
-    " id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, length INTEGER NOT NULL, bytes INTEGER NOT NULL);"
-    "CREATE TABLE entry("
-    " document INTEGER NOT NULL, number INTEGER NOT NULL, bytes BLOB NOT NULL,"
-    " PRIMARY KEY(document, number)) WITHOUT ROWID;";
+static const DatabaseLayout layout = {
+    .application = 0x646f704c, /* "dopL" */
+    .version = 1,
+    .what = "a log of documents",
+    .program = "clonedocd",
+    .tables = "CREATE TABLE document("
+              " id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, length INTEGER NOT NULL, bytes INTEGER "
+              "NOT NULL);"
+              "CREATE TABLE entry("
+              " document INTEGER NOT NULL, number INTEGER NOT NULL, bytes BLOB NOT NULL,"
+              " PRIMARY KEY(document, number)) WITHOUT ROWID;",
+};
 
 typedef struct {
   DocLog log;
@@ -71,51 +75,6 @@ damaged(SqliteLog *log, GError **error)
                           log->path);
 }
 
-static gint64
-read_pragma(SqliteLog *log, const char *sql, GError **error)
-{
-  g_autoptr(DatabaseStatement) statement = database_prepare(log->db, error, sql, "");
-  return statement && database_step(statement, error) > 0 ? sqlite3_column_int64(statement, 0) : -1;
-}
-
-static gboolean
-check_layout(SqliteLog *log, gint64 found, gint64 application, GError **error)
-{
-  if (found < 0 || application < 0)
-    return FALSE;
-  if (application != APPLICATION_ID)
-    return doppel_error_set(error, DOPPEL_ERROR_USAGE,
-                            "%s is a database, but no log of documents: name another folder", log->path);
-  if (found > LAYOUT)
-    return doppel_error_set(
-        error, DOPPEL_ERROR_UNSUPPORTED,
-        "the log of documents %s was written by a later version of clonedocd: use that one", log->path);
-  return TRUE;
-}
-
-/* Makes the tables in a new file; two processes may be at it. */
-static gboolean
-make_layout(SqliteLog *log, GError **error)
-{
-  if (!database_run(log->db, error, "BEGIN IMMEDIATE", ""))
-    return FALSE;
-  gint64 found = read_pragma(log, "PRAGMA user_version", error);
-  gint64 tables = found < 0 ? -1 : read_pragma(log, "SELECT count(*) FROM sqlite_master", error);
-  gboolean done;
-  if (found == 0 && tables == 0)
-    done = (sqlite3_exec(log->db, layout, NULL, NULL, NULL) == SQLITE_OK || database_fail(log->db, error)) &&
-           database_run(log->db, error, "PRAGMA application_id = 1685024844", "") &&
-           database_run(log->db, error, "PRAGMA user_version = 1", "");
-  else
-    done = tables >= 0 && check_layout(log, found, read_pragma(log, "PRAGMA application_id", error), error);
-  if (done && database_run(log->db, error, "COMMIT", ""))
-    return TRUE;
-  explain(log, error);
-  database_run(log->db, NULL, "ROLLBACK", "");
-  return FALSE;
-}
-G_STATIC_ASSERT(APPLICATION_ID == 1685024844 && LAYOUT == 1);
-
 static void
 sqlite_free(DocLog *base)
 {
@@ -149,7 +108,7 @@ sqlite_open(const char *where, GError **error)
   if (database_run(log->db, &why, "PRAGMA journal_mode = WAL", "") &&
       database_run(log->db, &why, "PRAGMA synchronous = FULL", "") &&
       database_run(log->db, &why, "PRAGMA wal_autocheckpoint = " G_STRINGIFY(CHECKPOINT_PAGES), "") &&
-      make_layout(log, &why)) {
+      database_lay_out(log->db, &layout, &why)) {
     log->statements = database_statements_new(log->db);
     return g_steal_pointer(&made);
   }
