@@ -63,8 +63,8 @@ give_entries(const GArray *entries, Lists *lists, Doppel__Wire__DirectoryAnswer 
     DirectoryLogEntry *entry = &g_array_index(entries, DirectoryLogEntry, i);
     doppel__wire__directory_entry__init(&lists->entry_room[i]);
     lists->entry_room[i].number = entry->number;
-    lists->entry_room[i].hash = directory_wire_raw(entry->hash, sizeof entry->hash);
-    lists->entry_room[i].record = directory_wire_borrow(entry->record);
+    lists->entry_room[i].hash = wire_borrow(entry->hash, sizeof entry->hash);
+    lists->entry_room[i].record = wire_borrow_bytes(entry->record);
     wire->entries[i] = &lists->entry_room[i];
   }
 }
@@ -78,8 +78,8 @@ give_seen(const GArray *seen, Lists *lists, Doppel__Wire__DirectoryAnswer *wire)
   for (guint i = 0; i < wire->n_seen; i++) {
     DirectorySeen *one = &g_array_index(seen, DirectorySeen, i);
     doppel__wire__directory_seen__init(&lists->seen_room[i]);
-    lists->seen_room[i].origin = directory_wire_raw(one->origin.bytes, sizeof one->origin.bytes);
-    lists->seen_room[i].hash = directory_wire_raw(one->hash, sizeof one->hash);
+    lists->seen_room[i].origin = wire_borrow(one->origin.bytes, sizeof one->origin.bytes);
+    lists->seen_room[i].hash = wire_borrow(one->hash, sizeof one->hash);
     wire->seen[i] = &lists->seen_room[i];
   }
 }
@@ -104,14 +104,14 @@ directory_answer_encode(const DirectoryAnswer *answer)
   }
   wire.number = answer->number;
   wire.more = answer->more;
-  wire.digests = directory_wire_borrow(answer->digests);
+  wire.digests = wire_borrow_bytes(answer->digests);
   if (answer->has_pass)
-    wire.pass = directory_wire_raw(answer->pass.bytes, sizeof answer->pass.bytes);
+    wire.pass = wire_borrow(answer->pass.bytes, sizeof answer->pass.bytes);
   give_entries(answer->entries, &lists, &wire);
   give_seen(answer->seen, &lists, &wire);
   wire.n_updates = answer->updates ? answer->updates->len : 0;
   wire.updates = directory_wire_give_all(answer->updates);
-  GBytes *bytes = directory_wire_pack(&wire.base);
+  GBytes *bytes = wire_pack(&wire.base);
   directory_wire_free_all(wire.updates, wire.n_updates);
   g_free(lists.entries);
   g_free(lists.entry_room);

@@ -3,20 +3,18 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "c2c/directory_wire.h"
 #include "identity/statement.h"
-#include "wire/message.h"
 
 #define VERSION 1
 
 static DirectorySigned
 seal(const IdentityKey *key, const char *purpose, const ProtobufCMessage *message)
 {
-  DirectorySigned proof;
-  gsize length = protobuf_c_message_get_packed_size(message);
-  guint8 *bytes = g_malloc(length);
-  protobuf_c_message_pack(message, bytes);
+  DirectorySigned proof = {.statement = wire_pack(message)};
+  gsize length;
+  const void *bytes = g_bytes_get_data(proof.statement, &length);
   statement_sign(key, purpose, bytes, length, proof.signature);
-  proof.statement = g_bytes_new_take(bytes, length);
   return proof;
 }
 
@@ -27,15 +25,6 @@ is_sealed(const DirectorySigned *proof, const char *purpose, const IdentityPubli
   const void *bytes = g_bytes_get_data(proof->statement, &length);
   return statement_verify(key, purpose, bytes, length, proof->signature) ||
          doppel_error_set(error, DOPPEL_ERROR_DENIED, "a statement has not the directory's signature");
-}
-
-static gboolean
-take_key(const ProtobufCBinaryData *data, IdentityPublic *key)
-{
-  if (data->len != sizeof key->bytes)
-    return FALSE;
-  memcpy(key->bytes, data->data, sizeof key->bytes);
-  return TRUE;
 }
 
 static gboolean
@@ -86,7 +75,7 @@ directory_head_verify(const DirectorySigned *proof, const IdentityPublic *direct
   Doppel__Wire__DirectoryHead *wire = doppel__wire__directory_head__unpack(NULL, length, bytes);
   gboolean good = wire && wire->version == VERSION && wire->chain.len == sizeof head->state.chain &&
                   wire->time >= 0 && wire->time <= RECORD_TIME_MAX &&
-                  take_key(&wire->directory, &head->directory);
+                  directory_wire_key(&wire->directory, &head->directory);
   if (good) {
     memcpy(head->state.chain, wire->chain.data, sizeof head->state.chain);
     head->state.number = wire->number;
@@ -147,12 +136,12 @@ take_found(const Doppel__Wire__DirectoryFound *wire, DirectoryFound *found)
   found->has_home = wire->home.len > 0;
   found->time = wire->time;
   found->number = wire->number;
-  if (wire->version != VERSION || !take_key(&wire->directory, &found->directory) || wire->time < 0 ||
-      wire->time > RECORD_TIME_MAX || strlen(wire->name) > RECORD_NAME_MAX ||
+  if (wire->version != VERSION || !directory_wire_key(&wire->directory, &found->directory) ||
+      wire->time < 0 || wire->time > RECORD_TIME_MAX || strlen(wire->name) > RECORD_NAME_MAX ||
       wire->count > DIRECTORY_PAGE_MAX ||
       wire->n_records > (wire->count > 0 ? wire->count : DIRECTORY_FOUND_MAX) ||
-      (found->by_origin && !take_key(&wire->origin, &found->origin)) ||
-      (found->has_home && !take_key(&wire->home, &found->home)))
+      (found->by_origin && !directory_wire_key(&wire->origin, &found->origin)) ||
+      (found->has_home && !directory_wire_key(&wire->home, &found->home)))
     return FALSE;
   found->name = g_strdup(wire->name);
   for (gsize i = 0; i < wire->n_records; i++) {
@@ -225,7 +214,7 @@ directory_update_verify(const DirectorySigned *proof, IdentityPublic *directory,
   IdentityPublic home;
   Doppel__Wire__DirectoryUpdate *wire = doppel__wire__directory_update__unpack(NULL, length, bytes);
   g_autoptr(Record) record = NULL;
-  if (!wire || wire->version != VERSION || wire->number == 0 || !take_key(&wire->directory, &home))
+  if (!wire || wire->version != VERSION || wire->number == 0 || !directory_wire_key(&wire->directory, &home))
     malformed("update", error);
   else if (is_sealed(proof, STATEMENT_UPDATE, &home, error))
     record = record_decode(wire->record.data, wire->record.len, NULL, error);

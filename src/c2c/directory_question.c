@@ -45,7 +45,7 @@ encode_updates(Doppel__Wire__DirectoryRequest *request, Parts *parts, const GArr
   parts->updates.n_updates = count;
   parts->updates.updates = directory_wire_give_all(updates);
   request->updates = &parts->updates;
-  GBytes *bytes = directory_wire_pack(&request->base);
+  GBytes *bytes = wire_pack(&request->base);
   directory_wire_free_all(parts->updates.updates, count);
   return bytes;
 }
@@ -57,19 +57,19 @@ encode_fetch(Doppel__Wire__DirectoryRequest *request, Parts *parts, const Direct
   g_autofree ProtobufCBinaryData *origins = g_new0(ProtobufCBinaryData, count + 1);
   for (guint i = 0; i < count; i++)
     origins[i] =
-        directory_wire_raw(g_array_index(question->origins, IdentityPublic, i).bytes, IDENTITY_PUBLIC_LENGTH);
+        wire_borrow(g_array_index(question->origins, IdentityPublic, i).bytes, IDENTITY_PUBLIC_LENGTH);
   doppel__wire__directory_fetch__init(&parts->fetch);
-  parts->fetch.directory = directory_wire_raw(question->home.bytes, sizeof question->home.bytes);
+  parts->fetch.directory = wire_borrow(question->home.bytes, sizeof question->home.bytes);
   parts->fetch.n_origins = count;
   parts->fetch.origins = origins;
   request->fetch = &parts->fetch;
-  return directory_wire_pack(&request->base);
+  return wire_pack(&request->base);
 }
 
 static ProtobufCBinaryData
 maybe_key(gboolean there, const IdentityPublic *key)
 {
-  return there ? directory_wire_raw(key->bytes, sizeof key->bytes) : directory_wire_raw(NULL, 0);
+  return there ? wire_borrow(key->bytes, sizeof key->bytes) : wire_borrow(NULL, 0);
 }
 
 GBytes *
@@ -83,7 +83,7 @@ directory_question_encode(const DirectoryQuestion *question)
   switch (question->what) {
   case DIRECTORY_WHAT(REGISTER):
     doppel__wire__directory_register__init(&parts.register_);
-    parts.register_.record = directory_wire_borrow(question->record);
+    parts.register_.record = wire_borrow_bytes(question->record);
     request.register_ = &parts.register_;
     break;
   case DIRECTORY_WHAT(LOOKUP):
@@ -128,7 +128,7 @@ directory_question_encode(const DirectoryQuestion *question)
   default:
     break;
   }
-  return directory_wire_pack(&request.base);
+  return wire_pack(&request.base);
 }
 
 static gboolean

@@ -26,20 +26,6 @@ directory_updates_new(void)
   return updates;
 }
 
-ProtobufCBinaryData
-directory_wire_borrow(GBytes *bytes)
-{
-  gsize length = 0;
-  const void *data = bytes ? g_bytes_get_data(bytes, &length) : NULL;
-  return (ProtobufCBinaryData){.len = length, .data = (guint8 *)data};
-}
-
-ProtobufCBinaryData
-directory_wire_raw(const void *data, gsize length)
-{
-  return (ProtobufCBinaryData){.len = length, .data = (guint8 *)data};
-}
-
 GBytes *
 directory_wire_bytes(const ProtobufCBinaryData *data)
 {
@@ -49,19 +35,13 @@ directory_wire_bytes(const ProtobufCBinaryData *data)
 gboolean
 directory_wire_key(const ProtobufCBinaryData *data, IdentityPublic *key)
 {
-  if (data->len != sizeof key->bytes)
-    return FALSE;
-  memcpy(key->bytes, data->data, sizeof key->bytes);
-  return TRUE;
+  return wire_take(data, key->bytes, sizeof key->bytes);
 }
 
 gboolean
 directory_wire_hash(const ProtobufCBinaryData *data, guint8 hash[RECORD_HASH_LENGTH])
 {
-  if (data->len != RECORD_HASH_LENGTH)
-    return FALSE;
-  memcpy(hash, data->data, RECORD_HASH_LENGTH);
-  return TRUE;
+  return wire_take(data, hash, RECORD_HASH_LENGTH);
 }
 
 gboolean
@@ -79,17 +59,8 @@ void
 directory_wire_give(const DirectorySigned *signed_, Doppel__Wire__DirectorySigned *wire)
 {
   doppel__wire__directory_signed__init(wire);
-  wire->statement = directory_wire_borrow(signed_->statement);
-  wire->signature = directory_wire_raw(signed_->signature, sizeof signed_->signature);
-}
-
-GBytes *
-directory_wire_pack(const ProtobufCMessage *message)
-{
-  gsize length = protobuf_c_message_get_packed_size(message);
-  guint8 *bytes = g_malloc(length);
-  protobuf_c_message_pack(message, bytes);
-  return g_bytes_new_take(bytes, length);
+  wire->statement = wire_borrow_bytes(signed_->statement);
+  wire->signature = wire_borrow(signed_->signature, sizeof signed_->signature);
 }
 
 GBytes *
@@ -97,7 +68,7 @@ directory_signed_pack(const DirectorySigned *signed_)
 {
   Doppel__Wire__DirectorySigned wire;
   directory_wire_give(signed_, &wire);
-  return directory_wire_pack(&wire.base);
+  return wire_pack(&wire.base);
 }
 
 gboolean

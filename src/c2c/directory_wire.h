@@ -3,10 +3,7 @@
 #pragma once
 
 #include "c2c/directory_message.h"
-
-/* Nothing is copied. */
-ProtobufCBinaryData directory_wire_borrow(GBytes *bytes); /* NULL: empty */
-ProtobufCBinaryData directory_wire_raw(const void *data, gsize length);
+#include "wire/message.h"
 
 GBytes *directory_wire_bytes(const ProtobufCBinaryData *data);
 gboolean directory_wire_key(const ProtobufCBinaryData *data, IdentityPublic *key);
@@ -21,5 +18,3 @@ gboolean directory_wire_take_all(Doppel__Wire__DirectorySigned *const *wire, gsi
 /* Borrowed from `all` (NULL: none); free with directory_wire_free_all() and their number. */
 Doppel__Wire__DirectorySigned **directory_wire_give_all(const GArray *all);
 void directory_wire_free_all(Doppel__Wire__DirectorySigned **wire, guint count);
-
-GBytes *directory_wire_pack(const ProtobufCMessage *message);

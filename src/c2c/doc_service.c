@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/line.h"
 #include "c2c/bridge.h"
 #include "c2c/doc_place.h"
 #include "c2c/service_message.h"
@@ -31,7 +32,7 @@ static gboolean
 introduce(int room, const char *service, const ServicePeer *peer, GError **error)
 {
   DocRoomCaller caller = DOPPEL__ROOM__CALLER__INIT;
-  g_autofree char *name = service_message_line(peer->name ? peer->name : "", DOC_ROOM_USER_MAX);
+  g_autofree char *name = line_of(peer->name ? peer->name : "", DOC_ROOM_USER_MAX);
   for (guint i = 0; i < G_N_ELEMENTS(kinds); i++)
     if (strcmp(kinds[i].name, service) == 0)
       caller.service = kinds[i].service;

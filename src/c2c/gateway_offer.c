@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/line.h"
 #include "c2c/gateway_private.h"
 
 enum { RETRY_MS = 500, RETRY_MOST_MS = 30000, INCOMING_MAX = 256 };
@@ -183,7 +184,7 @@ read_from(const Incoming *in, Doppel__Wire__LocalPeer **peer, LocalFrom *from)
   *peer = read;
   Doppel__Wire__LocalReply reply = DOPPEL__WIRE__LOCAL_REPLY__INIT;
   reply.incoming = read;
-  if (!read || !local_reply_is_sound(&reply) || !local_text_is_sound(read->name, LOCAL_USER_MAX))
+  if (!read || !local_reply_is_sound(&reply) || !line_is_plain(read->name, 0, LOCAL_USER_MAX))
     return FALSE;
   *from = (LocalFrom){.name = read->name, .service = in->service};
   memcpy(from->origin.bytes, read->origin.data, sizeof from->origin.bytes);

@@ -8,9 +8,11 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/line.h"
 #include "c2c/fd_source.h"
 #include "c2c/local_message.h"
 #include "c2c/stream_end.h"
+#include "wire/message.h"
 
 enum { BACKLOG = 64, ACCEPTS = 16, READS = 16, PAUSE_US = 100000, BREATH_US = 10000, WORDS_MAX = 1000 };
 
@@ -143,7 +145,7 @@ static void
 client_send(LocalClient *client, const Doppel__Wire__LocalReply *reply, int fd)
 {
   Packet *packet = g_new0(Packet, 1);
-  *packet = (Packet){local_message_pack(&reply->base), fd, reply->incoming != NULL};
+  *packet = (Packet){wire_pack(&reply->base), fd, reply->incoming != NULL};
   client->unsent_bytes += g_bytes_get_size(packet->bytes);
   g_queue_push_tail(&client->unsent, packet);
   client_flush(client);
@@ -259,7 +261,7 @@ turn_away(int fd)
   Doppel__Wire__LocalReply reply = DOPPEL__WIRE__LOCAL_REPLY__INIT;
   reply.why = DOPPEL__WIRE__C2C_REFUSAL__C2C_BUSY;
   reply.words = (char *)"too many programs are connected already";
-  g_autoptr(GBytes) bytes = local_message_pack(&reply.base);
+  g_autoptr(GBytes) bytes = wire_pack(&reply.base);
   local_packet_send(fd, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), -1, MSG_DONTWAIT);
 }
 
@@ -418,23 +420,10 @@ local_call_sandbox(const LocalCall *call)
   return call->client->sandbox;
 }
 
-/* One line for a terminal, whoever wrote it. */
-static char *
-one_line(const char *words)
-{
-  g_autofree char *start = g_strndup(words, WORDS_MAX), *valid = g_utf8_make_valid(start, -1);
-  GString *line = g_string_new(NULL);
-  for (const char *at = valid; *at; at = g_utf8_next_char(at)) {
-    gunichar c = g_utf8_get_char(at);
-    g_string_append_unichar(line, g_unichar_iscntrl(c) ? ' ' : c);
-  }
-  return g_string_free(line, FALSE);
-}
-
 void
 local_call_refuse(LocalCall *call, Doppel__Wire__C2cRefusal why, const char *words)
 {
-  g_autofree char *line = one_line(words);
+  g_autofree char *line = line_of(words, 3 * WORDS_MAX);
   Doppel__Wire__LocalReply reply = DOPPEL__WIRE__LOCAL_REPLY__INIT;
   reply.id = call->id;
   reply.why = why == DOPPEL__WIRE__C2C_REFUSAL__C2C_NONE ? DOPPEL__WIRE__C2C_REFUSAL__C2C_FAILED : why;
@@ -482,7 +471,7 @@ local_call_offer(LocalCall *call)
 void
 local_call_away(LocalCall *call, const char *words)
 {
-  g_autofree char *line = one_line(words);
+  g_autofree char *line = line_of(words, 3 * WORDS_MAX);
   Doppel__Wire__LocalReply reply = DOPPEL__WIRE__LOCAL_REPLY__INIT;
   reply.id = call->id;
   reply.more = reply.away = TRUE;

@@ -3,32 +3,21 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/line.h"
 
 enum { WORDS_MAX = 4096 };
-
-gboolean
-local_text_is_sound(const char *text, gsize most)
-{
-  gsize length = strlen(text);
-  if (length > most || !g_utf8_validate(text, length, NULL))
-    return FALSE;
-  for (const char *at = text; *at; at = g_utf8_next_char(at))
-    if (g_unichar_iscntrl(g_utf8_get_char(at)))
-      return FALSE;
-  return TRUE;
-}
 
 static gboolean
 is_sound(const LocalRequest *request)
 {
   switch (request->what_case) {
   case DOPPEL__WIRE__LOCAL_REQUEST__WHAT_DIAL:
-    return local_text_is_sound(request->dial->user, LOCAL_USER_MAX) &&
-           local_text_is_sound(request->dial->service, LOCAL_SERVICE_MAX) && *request->dial->service;
+    return line_is_plain(request->dial->user, 0, LOCAL_USER_MAX) &&
+           line_is_plain(request->dial->service, 1, LOCAL_SERVICE_MAX);
   case DOPPEL__WIRE__LOCAL_REQUEST__WHAT_LISTEN:
-    return local_text_is_sound(request->listen->service, LOCAL_SERVICE_MAX) && *request->listen->service;
+    return line_is_plain(request->listen->service, 1, LOCAL_SERVICE_MAX);
   case DOPPEL__WIRE__LOCAL_REQUEST__WHAT_CONTROL:
-    return local_text_is_sound(request->control->verb, LOCAL_VERB_MAX) && *request->control->verb;
+    return line_is_plain(request->control->verb, 1, LOCAL_VERB_MAX);
   default:
     return FALSE;
   }
@@ -59,8 +48,8 @@ local_reply_unpack(const void *data, gsize length, GError **error)
       length <= LOCAL_MESSAGE_MAX ? doppel__wire__local_reply__unpack(NULL, length, data) : NULL;
   if (reply && local_reply_is_sound(reply) && strlen(reply->words) <= WORDS_MAX &&
       g_utf8_validate(reply->words, -1, NULL) &&
-      (!reply->incoming || (local_text_is_sound(reply->incoming->name, LOCAL_USER_MAX) &&
-                            local_text_is_sound(reply->incoming->service, LOCAL_SERVICE_MAX))))
+      (!reply->incoming || (line_is_plain(reply->incoming->name, 0, LOCAL_USER_MAX) &&
+                            line_is_plain(reply->incoming->service, 0, LOCAL_SERVICE_MAX))))
     return g_steal_pointer(&reply);
   doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the clone's node has sent an answer that is none");
   return NULL;
@@ -71,13 +60,4 @@ local_reply_free(LocalReply *reply)
 {
   if (reply)
     doppel__wire__local_reply__free_unpacked(reply, NULL);
-}
-
-GBytes *
-local_message_pack(const ProtobufCMessage *message)
-{
-  gsize length = protobuf_c_message_get_packed_size(message);
-  guint8 *data = g_malloc(MAX(length, 1));
-  protobuf_c_message_pack(message, data);
-  return g_bytes_new_take(data, length);
 }

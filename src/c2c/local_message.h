@@ -18,9 +18,3 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LocalRequest, local_request_free)
 LocalReply *local_reply_unpack(const void *data, gsize length, GError **error);
 void local_reply_free(LocalReply *reply);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LocalReply, local_reply_free)
-
-/* The message as bytes. */
-GBytes *local_message_pack(const ProtobufCMessage *message);
-
-/* Whether it is a name that may be shown: UTF-8 without control characters, at most `most` bytes. */
-gboolean local_text_is_sound(const char *text, gsize most);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "c2c/fd_source.h"
+#include "wire/message.h"
 
 enum { ID = 1 };
 
@@ -51,7 +52,7 @@ local_question_new(const char *path, GMainContext *context, const LocalRequest *
 {
   LocalRequest numbered = *request;
   numbered.id = ID;
-  g_autoptr(GBytes) bytes = local_message_pack(&numbered.base);
+  g_autoptr(GBytes) bytes = wire_pack(&numbered.base);
   g_auto(Fd) fd = connect_to(path);
   if (fd < 0 ||
       local_packet_send(fd, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), -1, MSG_DONTWAIT) < 0) {

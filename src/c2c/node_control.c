@@ -7,6 +7,7 @@
 #include "c2c/node_bind.h"
 #include "c2c/node_control_private.h"
 #include "c2c/node_directory_words.h"
+#include "wire/message.h"
 
 #define LIST_DEFAULT 64u
 #define LIST_MAX     256u
@@ -39,10 +40,8 @@ node_refusal(const GError *error)
 void
 node_answer(LocalCall *call, const ProtobufCMessage *message, gboolean more)
 {
-  gsize length = protobuf_c_message_get_packed_size(message);
-  g_autofree guint8 *bytes = g_malloc(length + 1);
-  protobuf_c_message_pack(message, bytes);
-  local_call_answer(call, bytes, length, more);
+  g_autoptr(GBytes) bytes = wire_pack(message);
+  local_call_answer(call, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), more);
 }
 
 void

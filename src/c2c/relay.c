@@ -5,6 +5,7 @@
 #include "base/io.h"
 #include "c2c/fd_source.h"
 #include "link/pass.h"
+#include "wire/message.h"
 
 enum { TRIES = 25, AGAIN_MS = 200 }; /* until a node that was just begun can be asked */
 
@@ -83,7 +84,7 @@ relay_ask(RelayStream *on, const LocalRequest *request, LocalAnswered answered)
   on->on_answered = answered;
   LocalRequest passing = *request;
   passing.passes_on = TRUE;
-  on->request = local_message_pack(&passing.base);
+  on->request = wire_pack(&passing.base);
   try_to_ask(on);
 }
 

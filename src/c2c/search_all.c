@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/line.h"
 #include "c2c/search_query.h"
 #include "c2c/search_queue.h"
 #include "c2c/service_message.h"
@@ -96,7 +97,7 @@ note_end(Ask *ask, const char *words)
     return;
   ask->ended = TRUE;
   ask->ended_us = g_get_monotonic_time();
-  ask->words = words ? service_message_line(words, SHARE_SNIPPET_MAX) : NULL;
+  ask->words = words ? line_of(words, SHARE_SNIPPET_MAX) : NULL;
 }
 
 /* With the lock, after its hits were passed on: how it ended. */

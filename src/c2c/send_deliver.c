@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/line.h"
 #include "c2c/service_message.h"
 #include "replica/hashes.h"
 
@@ -36,7 +37,7 @@ send_offer_from_file(int file, Doppel__Send__Offer *offer, guint8 hash[SEND_HASH
 static gboolean
 refused(SendMessage *answer, SendDelivery *delivery, GError **error)
 {
-  g_autofree char *words = service_message_line(answer->refused->words, SEND_WORDS_MAX);
+  g_autofree char *words = line_of(answer->refused->words, SEND_WORDS_MAX);
   delivery->why = answer->refused->why;
   return doppel_error_set(error, DOPPEL_ERROR_DENIED, "%s", *words ? words : "it was refused");
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/line.h"
 #include "c2c/service_message.h"
 #include "identity/record.h"
 
@@ -43,11 +44,10 @@ is_receipt(const Doppel__Send__Receipt *receipt)
 static gboolean
 is_row(const Doppel__Send__Row *row)
 {
-  return row->id > 0 && row->id <= G_MAXINT64 && service_message_is_line(row->user, 0, USER_MAX) &&
-         service_message_is_line(row->name, 1, SEND_NAME_MAX) && !strchr(row->name, '/') &&
-         row->size < SEND_SIZE_MAX && row->hash.len == SEND_HASH && row->done <= row->size &&
-         is_text(row->words, SEND_WORDS_MAX) && row->mode <= 07777 &&
-         (!row->receipt || is_receipt(row->receipt));
+  return row->id > 0 && row->id <= G_MAXINT64 && line_is_plain(row->user, 0, USER_MAX) &&
+         line_is_plain(row->name, 1, SEND_NAME_MAX) && !strchr(row->name, '/') && row->size < SEND_SIZE_MAX &&
+         row->hash.len == SEND_HASH && row->done <= row->size && is_text(row->words, SEND_WORDS_MAX) &&
+         row->mode <= 07777 && (!row->receipt || is_receipt(row->receipt));
 }
 
 static gboolean
@@ -59,7 +59,7 @@ is_good(gconstpointer unpacked)
     return is_offer(message->offer);
   case DOPPEL__SEND__MESSAGE__WHAT_POST:
     return message->post->offer && is_offer(message->post->offer) &&
-           service_message_is_line(message->post->user, 1, USER_MAX);
+           line_is_plain(message->post->user, 1, USER_MAX);
   case DOPPEL__SEND__MESSAGE__WHAT_WANTED:
     return message->wanted->offset < SEND_SIZE_MAX;
   case DOPPEL__SEND__MESSAGE__WHAT_CHUNK:

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "wire/message.h"
 
 typedef Doppel__Send__ReceiptStatement Statement;
 
@@ -24,10 +25,7 @@ send_receipt_statement(const SendItem *item, const IdentityPublic *sender)
   statement.size = item->size;
   statement.name = item->name;
   statement.time_ns = item->changed_us * 1000;
-  gsize length = doppel__send__receipt_statement__get_packed_size(&statement);
-  guint8 *bytes = g_malloc(length);
-  doppel__send__receipt_statement__pack(&statement, bytes);
-  return g_bytes_new_take(bytes, length);
+  return wire_pack(&statement.base);
 }
 
 /* The domain, its NUL, and the statement. */

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #include "base/error.h"
@@ -44,28 +43,6 @@ service_message_receive(int fd, const ServiceShape *shape, GError **error)
   return message ? service_message_unpack(shape, g_bytes_get_data(message, NULL), g_bytes_get_size(message),
                                           error)
                  : NULL;
-}
-
-gboolean
-service_message_is_line(const char *text, gsize least, gsize most)
-{
-  gsize length = strlen(text);
-  if (length < least || length > most || !g_utf8_validate(text, length, NULL))
-    return FALSE;
-  for (; *text; text = g_utf8_next_char(text))
-    if (g_unichar_iscntrl(g_utf8_get_char(text)))
-      return FALSE;
-  return TRUE;
-}
-
-char *
-service_message_line(const char *words, gsize most)
-{
-  char *line = g_utf8_make_valid(words, strnlen(words, most / 3)); /* a wrong byte becomes three */
-  for (char *at = line; *at; at = g_utf8_next_char(at))
-    if (g_unichar_iscntrl(g_utf8_get_char(at)))
-      memset(at, ' ', (gsize)(g_utf8_next_char(at) - at));
-  return line;
 }
 
 gboolean

@@ -30,12 +30,6 @@ gpointer service_message_unpack(const ServiceShape *shape, const void *data, gsi
  * for what is none, or longer than SERVICE_MESSAGE_MAX. */
 gpointer service_message_receive(int fd, const ServiceShape *shape, GError **error);
 
-/* Whether it is UTF-8 of so many bytes, without control characters: what may be shown on one line. */
-gboolean service_message_is_line(const char *text, gsize least, gsize most);
-
-/* An error's words as a line of at most `most` bytes: the caller's. */
-char *service_message_line(const char *words, gsize most);
-
 /* The exit status of a service whose conversation has ended with `error`: 0 where the other end has left, as
  * it should; else what is wrong is said. */
 int service_message_ended(const char *service, const GError *error);

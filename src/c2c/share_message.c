@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/line.h"
 #include "c2c/service_message.h"
 #include "replica/path.h"
 
@@ -19,7 +20,7 @@ share_message_free(ShareMessage *message)
 gboolean
 share_name_is_good(const char *name)
 {
-  return name[0] && name[0] != '.' && !strchr(name, '/') && service_message_is_line(name, 0, SHARE_NAME_MAX);
+  return name[0] && name[0] != '.' && !strchr(name, '/') && line_is_plain(name, 0, SHARE_NAME_MAX);
 }
 
 /* "share/path". */
@@ -43,7 +44,7 @@ are_patterns(char **patterns, gsize count)
 {
   gboolean good = count <= SHARE_PATTERNS_MAX;
   for (gsize i = 0; good && i < count; i++)
-    good = patterns[i][0] && service_message_is_line(patterns[i], 0, SHARE_PATTERN_MAX);
+    good = patterns[i][0] && line_is_plain(patterns[i], 0, SHARE_PATTERN_MAX);
   return good;
 }
 
@@ -55,7 +56,7 @@ is_query(const Doppel__Share__Query *query)
                   query->n_user <= SHARE_USERS_MAX && query->limit <= SHARE_LIMIT_MOST &&
                   query->wait_ms <= SHARE_WAIT_MOST;
   for (gsize i = 0; good && i < query->n_user; i++)
-    good = query->user[i][0] && service_message_is_line(query->user[i], 0, USER_MAX);
+    good = query->user[i][0] && line_is_plain(query->user[i], 0, USER_MAX);
   return good;
 }
 
@@ -69,7 +70,7 @@ is_good(gconstpointer unpacked)
            (!message->share->name[0] || share_name_is_good(message->share->name)) &&
            are_patterns(message->share->exclude, message->share->n_exclude);
   case DOPPEL__SHARE__MESSAGE__WHAT_UNSHARE:
-    return service_message_is_line(message->unshare->name, 0, SHARE_PATH_MAX);
+    return line_is_plain(message->unshare->name, 0, SHARE_PATH_MAX);
   case DOPPEL__SHARE__MESSAGE__WHAT_LIST:
   case DOPPEL__SHARE__MESSAGE__WHAT_END:
     return TRUE;
@@ -81,14 +82,14 @@ is_good(gconstpointer unpacked)
   case DOPPEL__SHARE__MESSAGE__WHAT_HIT:
     return is_path(message->hit->path) && isfinite(message->hit->rank) &&
            message->hit->size < SHARE_SIZE_MAX &&
-           service_message_is_line(message->hit->snippet, 0, SHARE_SNIPPET_MAX) &&
-           service_message_is_line(message->hit->user, 0, USER_MAX);
+           line_is_plain(message->hit->snippet, 0, SHARE_SNIPPET_MAX) &&
+           line_is_plain(message->hit->user, 0, USER_MAX);
   case DOPPEL__SHARE__MESSAGE__WHAT_PEER:
-    return service_message_is_line(message->peer->user, 0, USER_MAX) &&
-           service_message_is_line(message->peer->words, 0, SHARE_SNIPPET_MAX);
+    return line_is_plain(message->peer->user, 0, USER_MAX) &&
+           line_is_plain(message->peer->words, 0, SHARE_SNIPPET_MAX);
   case DOPPEL__SHARE__MESSAGE__WHAT_FAILED:
     return message->failed->why != DOPPEL__SHARE__WHY__NONE &&
-           service_message_is_line(message->failed->words, 0, SHARE_SNIPPET_MAX);
+           line_is_plain(message->failed->words, 0, SHARE_SNIPPET_MAX);
   case DOPPEL__SHARE__MESSAGE__WHAT_FETCH:
     return is_path(message->fetch->path) && message->fetch->size < SHARE_SIZE_MAX &&
            message->fetch->offset <= message->fetch->size;
@@ -150,7 +151,7 @@ gboolean
 share_message_fail(int fd, const GError *why, GError **error)
 {
   Doppel__Share__Failed failed = DOPPEL__SHARE__FAILED__INIT;
-  g_autofree char *words = service_message_line(why->message, SHARE_SNIPPET_MAX);
+  g_autofree char *words = line_of(why->message, SHARE_SNIPPET_MAX);
   failed.why = DOPPEL__SHARE__WHY__BROKEN;
   for (guint i = 0; i < G_N_ELEMENTS(reasons); i++)
     if (g_error_matches(why, DOPPEL_ERROR, reasons[i].code))

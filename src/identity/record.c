@@ -28,22 +28,13 @@ denied(const char *what, const char *problem, GError **error)
   return doppel_error_set(error, DOPPEL_ERROR_DENIED, "a record's %s %s", what, problem);
 }
 
-GBytes *
-record_pack(const ProtobufCMessage *message)
-{
-  gsize length = protobuf_c_message_get_packed_size(message);
-  guint8 *bytes = g_malloc(MAX(length, 1));
-  protobuf_c_message_pack(message, bytes);
-  return g_bytes_new_take(bytes, length);
-}
-
 ProtobufCMessage *
 record_unpack(const ProtobufCMessageDescriptor *kind, const void *data, gsize length, const char *what,
               GError **error)
 {
   g_autoptr(ProtobufCMessage) message = protobuf_c_message_unpack(kind, NULL, length, data);
   if (message && protobuf_c_message_get_packed_size(message) == length) {
-    g_autoptr(GBytes) again = record_pack(message);
+    g_autoptr(GBytes) again = wire_pack(message);
     if (length == 0 || memcmp(g_bytes_get_data(again, NULL), data, length) == 0)
       return g_steal_pointer(&message);
   }

@@ -3,6 +3,7 @@
 
 #include "identity/record.h"
 #include "identity/statement.h"
+#include "wire/message.h"
 #include "wire/record.pb-c.h"
 
 /* By which two chains of successions are compared. */
@@ -27,4 +28,3 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ProtobufCMessage, record_free_message)
 /* A message of which those bytes are the one encoding; NULL with HOSTILE. */
 ProtobufCMessage *record_unpack(const ProtobufCMessageDescriptor *kind, const void *data, gsize length,
                                 const char *what, GError **error);
-GBytes *record_pack(const ProtobufCMessage *message);

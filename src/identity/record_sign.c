@@ -23,7 +23,7 @@ static GBytes *
 sign(const ProtobufCMessage *message, const char *purpose, const IdentityKey *signer,
      const IdentityKey *counter)
 {
-  g_autoptr(GBytes) statement = record_pack(message);
+  g_autoptr(GBytes) statement = wire_pack(message);
   gsize length;
   const guint8 *data = g_bytes_get_data(statement, &length);
   guint8 signature[IDENTITY_SIGNATURE_LENGTH], accepted[IDENTITY_SIGNATURE_LENGTH];
@@ -35,7 +35,7 @@ sign(const ProtobufCMessage *message, const char *purpose, const IdentityKey *si
     statement_sign(counter, STATEMENT_SUCCESSOR, data, length, accepted);
     part.counter = (ProtobufCBinaryData){sizeof accepted, accepted};
   }
-  return record_pack(&part.base);
+  return wire_pack(&part.base);
 }
 
 GBytes *
@@ -152,7 +152,7 @@ record_assemble(GBytes *root, GBytes *const *successions, guint count, GBytes *b
   wire.hosting = wire.binding ? open_part(hosting, opened, error) : NULL;
   if (!wire.hosting || (whereabouts && !(wire.whereabouts = open_part(whereabouts, opened, error))))
     return NULL;
-  g_autoptr(GBytes) bytes = record_pack(&wire.base);
+  g_autoptr(GBytes) bytes = wire_pack(&wire.base);
   gsize length;
   const void *data = g_bytes_get_data(bytes, &length);
   return whereabouts ? record_decode(data, length, NULL, error)
@@ -201,13 +201,13 @@ record_parts(const Record *record)
   Doppel__Wire__Record *wire = doppel__wire__record__unpack(NULL, length, data);
   g_assert(wire);
   RecordParts *parts = g_new0(RecordParts, 1);
-  parts->root = record_pack(&wire->root->base);
-  parts->binding = record_pack(&wire->binding->base);
-  parts->hosting = record_pack(&wire->hosting->base);
-  parts->whereabouts = wire->whereabouts ? record_pack(&wire->whereabouts->base) : NULL;
+  parts->root = wire_pack(&wire->root->base);
+  parts->binding = wire_pack(&wire->binding->base);
+  parts->hosting = wire_pack(&wire->hosting->base);
+  parts->whereabouts = wire->whereabouts ? wire_pack(&wire->whereabouts->base) : NULL;
   parts->successions = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
   for (gsize i = 0; i < wire->n_successions; i++)
-    g_ptr_array_add(parts->successions, record_pack(&wire->successions[i]->base));
+    g_ptr_array_add(parts->successions, wire_pack(&wire->successions[i]->base));
   doppel__wire__record__free_unpacked(wire, NULL);
   return parts;
 }

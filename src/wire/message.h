@@ -12,11 +12,12 @@ wire_borrow(const void *data, gsize length)
   return (ProtobufCBinaryData){.len = length, .data = (guint8 *)data};
 }
 
+/* NULL: empty. */
 static inline ProtobufCBinaryData
 wire_borrow_bytes(GBytes *bytes)
 {
-  gsize length;
-  const void *data = g_bytes_get_data(bytes, &length);
+  gsize length = 0;
+  const void *data = bytes ? g_bytes_get_data(bytes, &length) : NULL;
   return wire_borrow(data, length);
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/line.h"
 #include "c2c/local_message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -20,9 +21,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   g_autoptr(LocalRequest) request = local_request_unpack(data, size, NULL);
   if (request && request->what_case == DOPPEL__WIRE__LOCAL_REQUEST__WHAT_DIAL) {
     demand(*request->dial->service && strlen(request->dial->service) <= LOCAL_SERVICE_MAX);
-    demand(local_text_is_sound(request->dial->user, LOCAL_USER_MAX));
+    demand(line_is_plain(request->dial->user, 0, LOCAL_USER_MAX));
   } else if (request && request->what_case == DOPPEL__WIRE__LOCAL_REQUEST__WHAT_LISTEN) {
-    demand(*request->listen->service && local_text_is_sound(request->listen->service, LOCAL_SERVICE_MAX));
+    demand(*request->listen->service && line_is_plain(request->listen->service, 0, LOCAL_SERVICE_MAX));
   } else if (request) {
     demand(*request->control->verb && strlen(request->control->verb) <= LOCAL_VERB_MAX);
     demand(request->control->body.len <= size);

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/line.h"
 #include "c2c/local.h"
 #include "c2c/local_message.h"
 #include "sockets.h"
@@ -39,22 +40,21 @@ add_call(World *world, LocalCall *call)
 static void
 on_dial(LocalCall *call, const char *user, const char *service, void *data)
 {
-  demand(*service && local_text_is_sound(service, LOCAL_SERVICE_MAX) &&
-         local_text_is_sound(user, LOCAL_USER_MAX));
+  demand(*service && line_is_plain(service, 0, LOCAL_SERVICE_MAX) && line_is_plain(user, 0, LOCAL_USER_MAX));
   add_call(data, call);
 }
 
 static void
 on_listen(LocalCall *call, const char *service, void *data)
 {
-  demand(*service && local_text_is_sound(service, LOCAL_SERVICE_MAX));
+  demand(*service && line_is_plain(service, 0, LOCAL_SERVICE_MAX));
   add_call(data, call);
 }
 
 static void
 on_control(LocalCall *call, const char *verb, const guint8 *body, gsize length, void *data)
 {
-  demand(*verb && local_text_is_sound(verb, LOCAL_VERB_MAX) && length <= LOCAL_MESSAGE_MAX);
+  demand(*verb && line_is_plain(verb, 0, LOCAL_VERB_MAX) && length <= LOCAL_MESSAGE_MAX);
   add_call(data, call);
 }
 

@@ -1,5 +1,6 @@
 /* Every message about documents, in frames that come in pieces: what is taken is within the limits that those
  * who take it rely on, is packed and taken again as it is, and what failed can be told as an error. */
+#include "base/line.h"
 #include "clonedoc/room/handed.h"
 #include "input.h"
 #include "wire/message.h"
@@ -28,7 +29,7 @@ try_failed(const Doppel__Room__Failed *failed)
   Doppel__Room__Failed again;
   demand(!doc_room_failed(failed, &error) && error);
   doc_room_failed_init(&again, error, &words);
-  demand(doc_room_is_line(words, 1, DOC_ROOM_WORDS_MAX));
+  demand(line_is_plain(words, 1, DOC_ROOM_WORDS_MAX));
 }
 
 static void

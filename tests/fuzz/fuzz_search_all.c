@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/line.h"
 #include "c2c/service_message.h"
 #include "c2c/service_node.h"
 #include "c2c/services.h"
@@ -100,7 +101,7 @@ some_refusal(Input *input)
   gsize length;
   const guint8 *bytes = input_bytes(input, input_number(input, 1), &length);
   g_autofree char *words = g_strndup((const char *)bytes, length);
-  return service_message_line(words, SHARE_SNIPPET_MAX);
+  return line_of(words, SHARE_SNIPPET_MAX);
 }
 
 static void

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/line.h"
 #include "c2c/send_deliver.h"
 #include "c2c/send_outbox.h"
 #include "c2c/send_receipt.h"
@@ -65,7 +66,7 @@ some_refusal(void)
   gsize length;
   const guint8 *bytes = input_bytes(&world.input, input_number(&world.input, 1), &length);
   g_autofree char *words = g_strndup((const char *)bytes, length);
-  return service_message_line(words, SEND_WORDS_MAX);
+  return line_of(words, SEND_WORDS_MAX);
 }
 
 static void
@@ -257,7 +258,7 @@ check_box(void)
     g_autofree guint8 *packed = g_malloc(doppel__send__message__get_packed_size(&message));
     g_autoptr(SendMessage) heard =
         send_message_unpack(packed, doppel__send__message__pack(&message, packed), NULL);
-    demand(heard && service_message_is_line(row.words, 0, SEND_WORDS_MAX) &&
+    demand(heard && line_is_plain(row.words, 0, SEND_WORDS_MAX) &&
            item->state != DOPPEL__SEND__STATE__SENDING);
     if (item->state == DOPPEL__SEND__STATE__DELIVERED)
       demand(world.proved[item->item[0]] && row.receipt &&

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/line.h"
 #include "clonedoc/evidence.h"
 #include "clonedoc/history.h"
 #include "clonedoc/room/handed.h"
@@ -14,13 +15,7 @@
 gboolean
 doc_room_is_line(const char *text, gsize least, gsize most)
 {
-  gsize length = strlen(text);
-  if (length < least || length > most || !g_utf8_validate(text, length, NULL))
-    return FALSE;
-  for (; *text; text = g_utf8_next_char(text))
-    if (g_unichar_iscntrl(g_utf8_get_char(text)))
-      return FALSE;
-  return TRUE;
+  return line_is_plain(text, least, most);
 }
 
 static gboolean
@@ -301,17 +296,6 @@ static const struct {
     {DOPPEL_ERROR_FAILED, DOC_ROOM_WHY(BROKEN)},
 };
 
-static char *
-line_of(const char *words)
-{
-  char *line =
-      g_utf8_make_valid(words, strnlen(words, DOC_ROOM_WORDS_MAX / 3)); /* a wrong byte becomes three */
-  for (char *at = line; *at; at = g_utf8_next_char(at))
-    if (g_unichar_iscntrl(g_utf8_get_char(at)))
-      memset(at, ' ', (gsize)(g_utf8_next_char(at) - at));
-  return line;
-}
-
 void
 doc_room_failed_init(Doppel__Room__Failed *failed, const GError *error, char **words)
 {
@@ -320,7 +304,7 @@ doc_room_failed_init(Doppel__Room__Failed *failed, const GError *error, char **w
   for (guint i = 0; i < G_N_ELEMENTS(reasons); i++)
     if (g_error_matches(error, DOPPEL_ERROR, (int)reasons[i].code))
       failed->why = reasons[i].why;
-  failed->words = *words = line_of(error->message);
+  failed->words = *words = line_of(error->message, DOC_ROOM_WORDS_MAX);
 }
 
 gboolean

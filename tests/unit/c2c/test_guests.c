@@ -16,6 +16,7 @@
 #include "c2c/local_message.h"
 #include "c2c/node_store.h"
 #include "node_world.h"
+#include "wire/message.h"
 
 #define CHAT "message:chat"
 
@@ -187,7 +188,7 @@ static Doppel__Wire__C2cRefusal
 ask_raw(int fd, const LocalRequest *request)
 {
   g_autofree guint8 *packet = g_malloc(LOCAL_MESSAGE_MAX);
-  g_autoptr(GBytes) bytes = local_message_pack(&request->base);
+  g_autoptr(GBytes) bytes = wire_pack(&request->base);
   g_assert_cmpint(local_packet_send(fd, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), -1, 0), ==,
                   0);
   gssize length = local_packet_receive(fd, packet, LOCAL_MESSAGE_MAX, NULL, 0);

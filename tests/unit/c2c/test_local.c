@@ -13,6 +13,7 @@
 #include "c2c/api.h"
 #include "c2c/local.h"
 #include "c2c/local_message.h"
+#include "wire/message.h"
 
 typedef struct {
   char *directory, *path;
@@ -423,7 +424,7 @@ send_dial(int fd, guint64 id, const char *service)
   request.id = id;
   request.what_case = DOPPEL__WIRE__LOCAL_REQUEST__WHAT_DIAL;
   request.dial = &dial;
-  g_autoptr(GBytes) bytes = local_message_pack(&request.base);
+  g_autoptr(GBytes) bytes = wire_pack(&request.base);
   g_assert_cmpint(local_packet_send(fd, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), -1, 0), ==,
                   0);
 }
@@ -458,7 +459,7 @@ test_slow_reader(void)
   request.id = 1;
   request.what_case = DOPPEL__WIRE__LOCAL_REQUEST__WHAT_CONTROL;
   request.control = &control;
-  g_autoptr(GBytes) bytes = local_message_pack(&request.base);
+  g_autoptr(GBytes) bytes = wire_pack(&request.base);
   local_packet_send(fd, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), -1, 0);
   wait_for(&world.gone, 1);
   assert_says(c2c_dial(other, "alice", "name", NULL), "alice");

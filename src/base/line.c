@@ -1,0 +1,25 @@
+#include "base/line.h"
+
+#include <string.h>
+
+gboolean
+line_is_plain(const char *text, gsize least, gsize most)
+{
+  gsize length = strlen(text);
+  if (length < least || length > most || !g_utf8_validate(text, length, NULL))
+    return FALSE;
+  for (; *text; text = g_utf8_next_char(text))
+    if (g_unichar_iscntrl(g_utf8_get_char(text)))
+      return FALSE;
+  return TRUE;
+}
+
+char *
+line_of(const char *words, gsize most)
+{
+  char *line = g_utf8_make_valid(words, strnlen(words, most / 3)); /* a wrong byte becomes three */
+  for (char *at = line; *at; at = g_utf8_next_char(at))
+    if (g_unichar_iscntrl(g_utf8_get_char(at)))
+      memset(at, ' ', (gsize)(g_utf8_next_char(at) - at));
+  return line;
+}
