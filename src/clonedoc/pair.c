@@ -68,6 +68,12 @@ doc_pair_is_open(const DocPair *pair)
 }
 
 gboolean
+doc_pair_has_said_all(const DocPair *pair)
+{
+  return pair->open && !pair->silent && ot_op_empty(pair->pending);
+}
+
+gboolean
 doc_pair_has_met(const DocPair *pair)
 {
   return pair->other > 0;

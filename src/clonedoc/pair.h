@@ -73,7 +73,11 @@ gboolean doc_pair_take(DocPair *pair, const void *data, gsize length, OtOp **sho
  * there is more of it. */
 gboolean doc_pair_is_open(const DocPair *pair);
 
-/* Whether it has over any link: who never did has nothing yet that a new pair would not have. */
+/* Whether everything that was edited here is on its way over this link, or was. */
+gboolean doc_pair_has_said_all(const DocPair *pair);
+
+/* Whether the other end has said hello over any link: who never did has nothing yet that a new pair would not
+ * have. */
 gboolean doc_pair_has_met(const DocPair *pair);
 
 /* Whether the other end has, and keeps, everything that was edited here. */

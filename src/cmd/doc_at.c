@@ -7,7 +7,6 @@
 #include "cmd/doc.h"
 
 #define FIRST_PATIENCE_MS 120000 /* where this device has nothing of it yet */
-#define QUIET_MS          250
 #define SHOW_US           (G_USEC_PER_SEC / 4)
 
 void
@@ -163,11 +162,6 @@ doc_at_meet(DocAt *at, int patience_ms, OtOp **shown, GError **error)
             doc_room_called(), trouble(at));
     return TRUE;
   }
-  /* An edit that left the length as it was, on its way. */
-  gint64 end = g_get_monotonic_time() + QUIET_MS * 1000;
-  for (gint64 now; (now = g_get_monotonic_time()) < end;)
-    if (!doc_at_wait(at, NULL, 0, (int)((end - now) / 1000 + 1), shown, error))
-      return FALSE;
   const DocRow *row = doc_session_row(at->session);
   if (row && doc_is_direct() && !row->up && row->state != DOPPEL__ROOM__STATE__REMOVED)
     fprintf(stderr,

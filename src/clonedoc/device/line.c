@@ -22,10 +22,8 @@ struct DocLine {
   GPtrArray *said;    /* of the pair's, not taken yet; of GBytes */
   DocRoomAnswer *row; /* or NULL */
   gint64 pair_at;     /* CLOCK_MONOTONIC ns: the pair's next message, no sooner */
-  gsize wanted;       /* how long the clone's text was at the beginning, in scalar values */
   gboolean answered;  /* the pair's other end has said something */
-  gboolean edited;    /* it has sent what the text was changed by */
-  gboolean delivered; /* something was to be sent, which the other end took after saying what it had */
+  gboolean current;   /* and everything that it had at the beginning */
 };
 
 static void
@@ -95,8 +93,7 @@ doc_line_row(const DocLine *line)
 gboolean
 doc_line_is_current(const DocLine *line)
 {
-  return line->answered &&
-         (line->edited || line->delivered || ot_text_length(doc_copy_text(line->copy)) == line->wanted);
+  return line->current;
 }
 
 /* ---- the socket ---- */
@@ -151,14 +148,15 @@ take(DocLine *line, DocRoomAnswer *taken, GError **error)
   DocRoomAnswer *old = line->row;
   switch (answer->what_case) {
   case DOC_ROOM_TELL(ROW):
-    if (!line->row)
-      line->wanted = answer->row->length;
     line->row = g_steal_pointer(&answer);
     if (old)
       doc_room_answer_free(old);
     return TRUE;
   case DOC_ROOM_TELL(PAIR):
     g_ptr_array_add(line->said, g_bytes_new(answer->pair.data, answer->pair.len));
+    return TRUE;
+  case DOC_ROOM_TELL(SAID):
+    line->current = TRUE; /* when what came before it is taken */
     return TRUE;
   case DOC_ROOM_TELL(FAILED):
     return doc_room_failed(answer->failed, error);
@@ -189,14 +187,13 @@ static gboolean
 step(DocLine *line, OtOp **shown, GError **error)
 {
   g_autoptr(GPtrArray) out = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
-  gboolean settled = FALSE, said = line->said->len > 0;
   gboolean later = line->answered && clock_now_ns() < line->pair_at;
-  gboolean more = line->said->len > (line->answered ? 0 : 1); /* than the hello */
   if (!doc_copy_step(line->copy, line->said, later ? NULL : out, shown, error))
     return FALSE;
   if (!later)
     line->pair_at =
         out->len > 0 && line->answered ? clock_now_ns() + PACE_MS * G_GINT64_CONSTANT(1000000) : 0;
+  line->answered |= line->said->len > 0;
   g_ptr_array_set_size(line->said, 0);
   for (guint i = 0; i < out->len; i++) {
     DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
@@ -204,16 +201,7 @@ step(DocLine *line, OtOp **shown, GError **error)
     question.pair = wire_borrow_bytes(out->pdata[i]);
     wire_stream_put(line->out, &question.base);
   }
-  if (!said)
-    return TRUE;
-  line->edited |= more && *shown;
-  if (line->answered && doc_line_is_current(line))
-    return doc_copy_set_filled(line->copy, error);
-  if (!doc_copy_is_settled(line->copy, &settled, error))
-    return FALSE;
-  line->delivered |= line->answered && settled;
-  line->answered = TRUE;
-  return !doc_line_is_current(line) || doc_copy_set_filled(line->copy, error);
+  return !line->current || doc_copy_set_filled(line->copy, error);
 }
 
 gboolean

@@ -25,9 +25,7 @@ void doc_line_prepare(const DocLine *line, struct pollfd *fd, int *timeout_ms);
  */
 gboolean doc_line_work(DocLine *line, OtOp **shown, GError **error);
 
-/* Whether the copy has what the clone had when the conversation began, as far as can be told: the clone says
- * how long its text is, not that it has said all, so that an edit elsewhere that left the length as it was
- * may come later. */
+/* Whether the copy has what the clone had when the conversation began. */
 gboolean doc_line_is_current(const DocLine *line);
 
 /* What the clone said last of the document; NULL: nothing yet. */

@@ -149,6 +149,7 @@ is_answer(gconstpointer unpacked)
   switch (answer->what_case) {
   case DOC_ROOM_TELL(END):
   case DOC_ROOM_TELL(READY):
+  case DOC_ROOM_TELL(SAID):
     return TRUE;
   case DOC_ROOM_TELL(INVITATION):
     return answer->invitation.len > 0 && answer->invitation.len <= DOC_HANDED_MAX;

@@ -120,6 +120,7 @@ typedef struct {
   DocRole told_role;
   guint pace_ms;    /* of an open copy */
   gint64 pair_at;   /* CLOCK_MONOTONIC ns: the pair's next message, no sooner; 0: there was none to be said */
+  gboolean said;    /* ... that the copy has everything */
   gboolean brief;   /* of a verification: the finding alone */
   gint64 verify_at; /* CLOCK_MONOTONIC ns, since when; 0: it is not being verified */
   RoomCheck *check; /* NULL: there is nothing to be read again */

@@ -404,14 +404,8 @@ room_talks_work(DocRoom *room)
 /* ---- what is said without being asked ---- */
 
 static void
-drive_copy(RoomTalk *talk)
+say_pair(RoomTalk *talk)
 {
-  DocRole role = doc_document_role(talk->document->doc);
-  if (talk->told_version != talk->document->version || talk->told_role != role) {
-    talk->told_version = talk->document->version;
-    talk->told_role = role;
-    room_tell_row(talk, talk->document);
-  }
   while (talk->out->len + talk->held->len < ROOM_OUT_MAX && clock_now_ns() >= talk->pair_at) {
     g_autoptr(GBytes) next = doc_pair_next(talk->copy->pair);
     if (!next) {
@@ -427,6 +421,23 @@ drive_copy(RoomTalk *talk)
     if (doc_pair_is_open(talk->copy->pair))
       talk->pair_at = clock_now_ns() + MS(talk->pace_ms);
   }
+}
+
+static void
+drive_copy(RoomTalk *talk)
+{
+  DocRole role = doc_document_role(talk->document->doc);
+  if (talk->told_version != talk->document->version || talk->told_role != role) {
+    talk->told_version = talk->document->version;
+    talk->told_role = role;
+    room_tell_row(talk, talk->document);
+  }
+  say_pair(talk);
+  if (talk->said || !doc_pair_has_said_all(talk->copy->pair))
+    return;
+  DocRoomAnswer said = DOPPEL__ROOM__ANSWER__INIT;
+  said.said = talk->said = TRUE;
+  room_tell(talk, &said, DOC_ROOM_TELL(SAID));
 }
 
 static void

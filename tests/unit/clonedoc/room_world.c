@@ -157,6 +157,7 @@ connect_device(Device *device)
   g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
   doc_room_converse(device->keeper->room, ends[1], DOC_ROOM_DEVICE, NULL, NULL);
   device->fd = ends[0];
+  device->said = FALSE;
   open.document = wire_borrow(device->name.bytes, DOC_NAME_LENGTH);
   open.copy = wire_borrow(device->copy, sizeof device->copy);
   open.begun = device->begun;
@@ -204,6 +205,10 @@ take_answer(Device *device, const DocRoomAnswer *answer)
   }
   if (answer->what_case == DOC_ROOM_TELL(FAILED))
     g_error("device: %s", answer->failed->words);
+  if (answer->what_case == DOC_ROOM_TELL(SAID)) {
+    device->said = TRUE;
+    return;
+  }
   g_assert_cmpint(answer->what_case, ==, DOC_ROOM_TELL(PAIR));
   g_assert_true(doc_pair_take(device->pair, answer->pair.data, answer->pair.len, &shown, &error));
   if (shown)

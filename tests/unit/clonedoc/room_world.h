@@ -53,6 +53,7 @@ typedef struct {
   guint8 copy[DOC_ROOM_COPY_LENGTH];
   int fd;
   gboolean begun;
+  gboolean said; /* the room: all that it had, over this link */
   GByteArray *in;
   DocPair *pair;
   OtText *text;

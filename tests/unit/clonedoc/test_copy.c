@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/io.h"
 #include "clonedoc/device/copy.h"
 #include "clonedoc/device/line.h"
 #include "pair_end.h"
@@ -409,9 +410,9 @@ tell_row(int fd, gsize length)
   tell(fd, &answer, DOC_ROOM_TELL(ROW));
 }
 
-/* The clone's end of it: takes what has come, and says what there is to be said. */
+/* The clone's end of it: takes what has come. */
 static void
-answer_line(int fd, GByteArray *in, PairEnd *clone)
+hear_line(int fd, GByteArray *in, PairEnd *clone)
 {
   guint8 buffer[4096];
   for (gssize got; (got = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT)) > 0;)
@@ -430,10 +431,56 @@ answer_line(int fd, GByteArray *in, PairEnd *clone)
     g_autoptr(GBytes) said = g_bytes_new(question->pair.data, question->pair.len);
     g_assert_true(pair_end_hear(clone, said, NULL));
   }
+}
+
+/* Says what there is to be said. */
+static void
+say_line(int fd, PairEnd *clone)
+{
   for (GBytes *next; (next = doc_pair_next(clone->pair)); g_bytes_unref(next)) {
     DocRoomAnswer answer = DOPPEL__ROOM__ANSWER__INIT;
     answer.pair = wire_borrow_bytes(next);
     tell(fd, &answer, DOC_ROOM_TELL(PAIR));
+  }
+}
+
+static void
+say_all_said(int fd)
+{
+  DocRoomAnswer answer = DOPPEL__ROOM__ANSWER__INIT;
+  answer.said = TRUE;
+  tell(fd, &answer, DOC_ROOM_TELL(SAID));
+}
+
+static DocLine *
+line_new(DocCopy *copy, int *clone)
+{
+  int ends[2];
+  g_autoptr(GError) error = NULL;
+  g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
+  DocLine *line = doc_line_new(copy, ends[0], &error);
+  g_assert_no_error(error);
+  *clone = ends[1];
+  return line;
+}
+
+static void
+work_line(DocLine *line)
+{
+  g_autoptr(OtOp) shown = NULL;
+  g_autoptr(GError) error = NULL;
+  doc_line_work(line, &shown, &error);
+  g_assert_no_error(error);
+}
+
+/* Both, until neither has more to say. */
+static void
+talk_line(DocLine *line, int fd, GByteArray *in, PairEnd *clone)
+{
+  for (guint i = 0; i < 10; i++) {
+    work_line(line);
+    hear_line(fd, in, clone);
+    say_line(fd, clone);
   }
 }
 
@@ -442,36 +489,66 @@ static void
 test_filled(void)
 {
   g_autofree char *folder = folder_new();
-  g_autoptr(GError) error = NULL;
   g_autoptr(DocCopies) copies = open_copies(folder), others = open_copies(folder);
   g_autoptr(GByteArray) in = g_byte_array_new();
   g_auto(PairEnd) clone = {0};
-  int ends[2];
+  g_auto(Fd) fd = -1;
   pair_end_init(&clone, DOC_PAIR_CLONE);
   pair_end_type(&clone, 0, 0, WORDS);
   know(copies, 1, "a");
   g_autoptr(DocCopy) copy = open_copy(copies, 1);
-  g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
-  g_autoptr(DocLine) line = doc_line_new(copy, ends[0], &error);
-  g_assert_no_error(error);
-  for (guint i = 0; i < 10; i++) {
-    g_autoptr(OtOp) shown = NULL;
-    g_assert_false(doc_copy_is_filled(copy) && !doc_line_is_current(line));
-    doc_line_work(line, &shown, &error);
-    g_assert_no_error(error);
-    answer_line(ends[1], in, &clone);
-  }
+  g_autoptr(DocLine) line = line_new(copy, &fd);
+  talk_line(line, fd, in, &clone);
   check_text(copy, WORDS);
-  g_assert_true(doc_line_is_current(line));
-  g_assert_true(doc_copy_is_filled(copy));
+  g_assert_false(doc_copy_is_filled(copy) || doc_line_is_current(line));
+  say_all_said(fd);
+  work_line(line);
+  g_assert_true(doc_copy_is_filled(copy) && doc_line_is_current(line));
   g_clear_pointer(&line, doc_line_free);
-  close(ends[1]);
   g_autoptr(DocCopy) other = open_copy(others, 1);
   g_assert_true(doc_copy_is_filled(other));
   g_clear_pointer(&copy, doc_copy_free);
   g_clear_pointer(&other, doc_copy_free);
   g_clear_pointer(&copies, doc_copies_free);
   g_clear_pointer(&others, doc_copies_free);
+  folder_remove(folder);
+}
+
+/* A text that is as long as it was may be another one: who asks waits until all of it was said. */
+static void
+test_current(void)
+{
+  g_autofree char *folder = folder_new();
+  g_autoptr(DocCopies) copies = open_copies(folder);
+  g_autoptr(GByteArray) in = g_byte_array_new();
+  g_auto(PairEnd) clone = {0};
+  pair_end_init(&clone, DOC_PAIR_CLONE);
+  pair_end_type(&clone, 0, 0, "before");
+  know(copies, 1, "a");
+  g_autoptr(DocCopy) copy = open_copy(copies, 1);
+  for (guint round = 0; round < 2; round++) {
+    g_auto(Fd) fd = -1;
+    g_autoptr(DocLine) line = line_new(copy, &fd);
+    work_line(line);
+    hear_line(fd, in, &clone);
+    g_autoptr(GBytes) hello = doc_pair_next(clone.pair);
+    DocRoomAnswer answer = DOPPEL__ROOM__ANSWER__INIT;
+    answer.pair = wire_borrow_bytes(hello);
+    tell(fd, &answer, DOC_ROOM_TELL(PAIR));
+    work_line(line);
+    g_assert_false(doc_line_is_current(line));
+    hear_line(fd, in, &clone);
+    say_line(fd, &clone);
+    say_all_said(fd);
+    work_line(line);
+    g_assert_true(doc_line_is_current(line));
+    check_text(copy, round == 0 ? "before" : "behind");
+    hear_line(fd, in, &clone);
+    pair_end_type(&clone, 2, 4, "hind");
+    g_byte_array_set_size(in, 0);
+  }
+  g_clear_pointer(&copy, doc_copy_free);
+  g_clear_pointer(&copies, doc_copies_free);
   folder_remove(folder);
 }
 
@@ -487,5 +564,6 @@ main(int argc, char **argv)
   g_test_add_func("/clonedoc/copy/long", test_long);
   g_test_add_func("/clonedoc/copy/anew", test_anew);
   g_test_add_func("/clonedoc/copy/filled", test_filled);
+  g_test_add_func("/clonedoc/copy/current", test_current);
   return g_test_run();
 }

@@ -103,6 +103,48 @@ test_together(void)
   g_assert_nonnull(strstr(after, "\xf0\x9f\x99\x82"));
 }
 
+static gboolean
+has_all_said(gpointer data)
+{
+  return ((const Device *)data)->said;
+}
+
+static gboolean
+is_taken(gpointer data)
+{
+  return doc_pair_is_settled(((const Device *)data)->pair);
+}
+
+/* When the room has said everything the device has it, however much it is, and also where it is as long as
+ * what the device had. */
+static void
+test_said(void)
+{
+  enum { PIECE = 64 << 10, LENGTH = 80 * PIECE }; /* of characters: more than one message carries */
+  g_autoptr(RoomWorld) world = room_world_new(1);
+  g_autofree char *piece = g_strnfill(PIECE, 'a');
+  DocName name;
+  make_document(world, &name, WRITER, FALSE);
+  Device *first = device_new(room_world_keeper(world, 0), &name, 1);
+  for (guint i = 0; i < LENGTH / PIECE; i++) {
+    device_type(first, 0, piece);
+    room_world_until(world, is_taken, first);
+  }
+  Device *second = device_new(room_world_keeper(world, 0), &name, 2);
+  room_world_until(world, has_all_said, second);
+  g_assert_cmpuint(ot_text_length(second->text), ==, LENGTH);
+  for (guint round = 0; round < 5; round++) {
+    room_world_until(world, is_taken, first);
+    device_cut(second);
+    second->said = FALSE;
+    device_type(first, round, "b");
+    device_delete(first, LENGTH, 1);
+    room_world_until(world, has_all_said, second);
+    g_autofree char *one = device_text(first), *other = device_text(second);
+    g_assert_true(g_str_equal(one, other));
+  }
+}
+
 /* Rooms and links end at any step; each key is in the text once. */
 static void
 test_kills(void)
@@ -886,6 +928,7 @@ main(int argc, char **argv)
 {
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/room/together", test_together);
+  g_test_add_func("/room/said", test_said);
   g_test_add_func("/room/kills", test_kills);
   g_test_add_func("/room/removed", test_removed);
   g_test_add_func("/room/check", test_check);
