@@ -17,7 +17,8 @@ is_vain(const RoomDocument *document)
 {
   DocClient *client = document->server->client;
   return !client || (!doc_client_is_up(client) && doc_client_trouble(client)) ||
-         document->again_at > clock_now_ns() || document->stuck || room_fault(document) != DOC_FAULT_NONE;
+         document->again_at > clock_now_ns() || document->stuck ||
+         (room_fault(document) != DOC_FAULT_NONE && document->stage != ROOM_STAGE(RECOVERING));
 }
 
 /* ---- who stays ---- */
@@ -39,7 +40,11 @@ room_stay(RoomTalk *talk)
 static gboolean
 has_met(const RoomDocument *document)
 {
-  return !room_follows(document) || is_vain(document) ||
+  if (is_vain(document))
+    return TRUE;
+  if (document->stage == ROOM_STAGE(RECOVERING))
+    return FALSE;
+  return !room_follows(document) ||
          (document->ask == 0 && !document->ahead.packed && document->stage == ROOM_STAGE(JOINED));
 }
 

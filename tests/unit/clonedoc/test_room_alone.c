@@ -400,6 +400,27 @@ test_stay_away(void)
   g_assert_cmpstr(text, ==, "alone");
 }
 
+/* Going over to another history is waited for, though the old one has a fault. */
+static void
+test_stay_recovers(void)
+{
+  DocName name;
+  g_autoptr(RoomWorld) world = world_apart(1, &name);
+  Keeper *keeper = room_world_keeper(world, 0);
+  await_state(keeper, &name, DOPPEL__ROOM__STATE__JOINED);
+  ServerWorld *fork = room_world_fork(world);
+  g_auto(Guest) guest = {0};
+  guest_begin(&guest, keeper);
+  demand_next(&guest, DOC_ROOM_TELL(READY));
+  RoomDocument *document = room_find(keeper->room, name.bytes);
+  g_assert_false(doc_document_stop(document->doc, DOC_FAULT_FORK, 1, NULL));
+  g_assert_cmpint(keeper_recover(keeper, &name, fork), ==, DOC_ROOM_WHY(NONE));
+  shutdown(guest.fd, SHUT_WR);
+  demand_next(&guest, DOC_ROOM_TELL(END)); /* and no row of what waits */
+  g_autoptr(DocRoomAnswer) row = keeper_row(keeper, &name);
+  g_assert_cmpint(row->row->state, ==, DOPPEL__ROOM__STATE__JOINED);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -413,5 +434,6 @@ main(int argc, char **argv)
   g_test_add_func("/room/self", test_self);
   g_test_add_func("/room/stay", test_stay);
   g_test_add_func("/room/stay-away", test_stay_away);
+  g_test_add_func("/room/stay-recovers", test_stay_recovers);
   return g_test_run();
 }
