@@ -32,7 +32,8 @@ void doppel_doc_close(DoppelDoc *doc);
 char *doppel_doc_text(DoppelDoc *doc, size_t *bytes);
 
 /* The editor has made `bytes` of `utf8` of `deleted` characters at `at` of the text that it shows: that which
- * it got at last, with what it has done and taken since. It is on the disk when this returns. */
+ * it got at last, with what it has done and taken since. It is on the disk when this returns. -1, and nothing
+ * was edited, where this user may not write, or not yet (DOPPEL_DOC_WRITE). */
 int doppel_doc_edit(DoppelDoc *doc, size_t at, size_t deleted, const char *utf8, size_t bytes, char **why);
 
 /* Readable when doppel_doc_work() has something to do; the document's. */
@@ -57,7 +58,9 @@ int doppel_doc_next(DoppelDoc *doc, DoppelDocChange *change);
   1u /* the document's text has been on this device: an empty one means nothing before */
 #define DOPPEL_DOC_CURRENT 2u /* it is in step with the clone */
 #define DOPPEL_DOC_KEPT    4u /* the clone has everything that was typed on this device */
-#define DOPPEL_DOC_WRITE   8u /* this user may write; what is typed otherwise is taken back */
+/* This user may write, as far as is known here: who has accepted an invitation may when the text has come.
+ * What was typed before it came to be known that they may not is taken back. */
+#define DOPPEL_DOC_WRITE 8u
 
 /* What is so now, of the above. */
 unsigned doppel_doc_state(DoppelDoc *doc);

@@ -118,7 +118,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(DocFile, doc_file_clear)
 /* Of a document at which `shown` was done. */
 void doc_file_note(DocFile *file, const OtOp *shown);
 
-/* Edits the document as the file was changed. USAGE: it is no text. */
+/* Edits the document as the file was changed. USAGE: it is no text; DENIED: who may not write has changed it.
+ */
 gboolean doc_file_absorb(DocFile *file, DocAt *at, GError **error);
 
 /* Writes the document to the file, where that is not changed meanwhile: else that is absorbed before. */

@@ -26,10 +26,8 @@ doc_at_open(DocAt *at, const char *word, gboolean offline, GError **error)
   if (!at->known)
     return FALSE;
   g_autoptr(DocRow) row = doc_known_row(at->known);
-  if (row && row->state == DOPPEL__ROOM__STATE__INVITED)
-    return doppel_error_set(error, DOPPEL_ERROR_DENIED,
-                            "%s invites you to \"%s\": \"doppel doc accept\" says yes", row->from,
-                            at->known->title);
+  if (row && !doc_row_is_accepted(row, error))
+    return FALSE;
   at->copy = doc_copy_open(at->copies, &at->known->document, error);
   if (!at->copy)
     return FALSE;
@@ -163,6 +161,10 @@ doc_at_meet(DocAt *at, int patience_ms, OtOp **shown, GError **error)
     return TRUE;
   }
   const DocRow *row = doc_session_row(at->session);
+  if (row && !doc_copy_is_filled(at->copy))
+    return doppel_error_set(error, DOPPEL_ERROR_GONE,
+                            "nothing of \"%s\" is here yet, and it does not come now: %s", at->known->title,
+                            row->words[0] ? row->words : "the document's server does not answer in time");
   if (row && doc_is_direct() && !row->up && row->state != DOPPEL__ROOM__STATE__REMOVED)
     fprintf(stderr,
             "doppel doc: the document's server cannot be reached (%s): this is the copy of this device.\n",
@@ -196,15 +198,7 @@ doc_at_may_write(const DocAt *at, GError **error)
   g_autoptr(DocRow) kept = doc_known_row(at->known);
   const DocRow *row = doc_session_row(at->session);
   row = row ? row : kept;
-  if (!row || (row->role >= DOPPEL__ROOM__ROLE__WRITER && row->state != DOPPEL__ROOM__STATE__REMOVED))
-    return TRUE;
-  if (row->state == DOPPEL__ROOM__STATE__REMOVED)
-    return doppel_error_set(
-        error, DOPPEL_ERROR_DENIED,
-        "you are no member of \"%s\" any more: \"doppel doc export\" keeps the text as it was", row->title);
-  return doppel_error_set(error, DOPPEL_ERROR_DENIED,
-                          "you may read \"%s\", not write: ask an owner (\"doppel doc members\") for more",
-                          row->title);
+  return !row || doc_row_may_write(row, error);
 }
 
 char *

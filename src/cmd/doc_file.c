@@ -94,7 +94,7 @@ edit(DocFile *file, DocAt *at, const char *saved, gsize bytes, OtOp **applied, O
   doc_file_note(file, seen);
   g_autoptr(OtOp) op =
       doc_merge_difference(file->base ? file->base : "", file->base ? file->bytes : 0, saved, bytes, error);
-  if (!op)
+  if (!op || (!ot_op_empty(op) && !doc_at_may_write(at, error)))
     return FALSE;
   g_autoptr(OtOp) later = NULL;
   OtOp *meanwhile = NULL;
@@ -207,8 +207,12 @@ write_once(DocFile *file, DocAt *at, gboolean *again, GError **error)
   OtOp *applied = NULL;
   g_autoptr(OtOp) left = NULL;
   *again = was != NULL;
-  if (was && !edit(file, at, was, was_bytes, &applied, &left, error))
+  if (was && !edit(file, at, was, was_bytes, &applied, &left, error)) {
+    /* Somebody has saved it, and nobody else has it. */
+    if (write_beside(beside, file, was, was_bytes, NULL))
+      (void)!rename(beside, file->path);
     return FALSE;
+  }
   set_base(file, g_steal_pointer(&text), bytes, applied);
   return TRUE;
 }

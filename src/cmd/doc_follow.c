@@ -224,17 +224,14 @@ static gboolean
 meet_file(DocFile *file, DocAt *at, const char *kept, char **told, GError **error)
 {
   g_autoptr(GError) why = NULL;
-  g_autoptr(GError) denied = NULL;
-  gboolean may = doc_at_may_write(at, &denied);
-  if (may ? doc_file_write(file, at, &why) : FALSE) {
+  if (doc_file_write(file, at, &why)) {
     g_clear_pointer(told, g_free);
     return keep_base(file, kept, error);
   }
-  const char *words = why ? why->message : denied->message;
-  if (g_strcmp0(*told, words) != 0)
-    fprintf(stderr, "doppel doc: %s\n", words);
+  if (g_strcmp0(*told, why->message) != 0)
+    fprintf(stderr, "doppel doc: %s\n", why->message);
   g_free(*told);
-  *told = g_strdup(words);
+  *told = g_strdup(why->message);
   return TRUE;
 }
 

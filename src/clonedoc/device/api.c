@@ -19,6 +19,7 @@
 struct DoppelDoc {
   DocCopies *copies;
   DocKnown *known;
+  DocRow *row; /* as it was known when this was opened; or NULL */
   DocCopy *copy;
   DocSession *session;
   OtOp *untaken; /* what is in the copy and not in what the editor shows; or NULL */
@@ -115,7 +116,12 @@ open_document(DoppelDoc *doc, const char *document, gboolean offline, GError **e
 {
   doc->copies = doc_known_open(FALSE, error);
   doc->known = doc->copies ? doc_known_find(doc->copies, document, offline ? NULL : ask, error) : NULL;
-  doc->copy = doc->known ? doc_copy_open(doc->copies, &doc->known->document, error) : NULL;
+  if (!doc->known)
+    return FALSE;
+  doc->row = doc_known_row(doc->known);
+  if (doc->row && !doc_row_is_accepted(doc->row, error))
+    return FALSE;
+  doc->copy = doc_copy_open(doc->copies, &doc->known->document, error);
   if (!doc->copy)
     return FALSE;
   doc->session = doc_session_new(doc->copies, doc->copy, offline ? NULL : dial);
@@ -142,6 +148,7 @@ doppel_doc_close(DoppelDoc *doc)
     return;
   g_clear_pointer(&doc->session, doc_session_free);
   g_clear_pointer(&doc->copy, doc_copy_free);
+  g_clear_pointer(&doc->row, doc_row_free);
   g_clear_pointer(&doc->known, doc_known_free);
   g_clear_pointer(&doc->copies, doc_copies_free);
   g_clear_pointer(&doc->untaken, ot_op_free);
@@ -184,6 +191,14 @@ shown_length(const DoppelDoc *doc)
 }
 
 static gboolean
+may_write(const DoppelDoc *doc, GError **error)
+{
+  const DocRow *row = doc_session_row(doc->session);
+  row = row ? row : doc->row;
+  return !row || doc_row_may_write(row, error);
+}
+
+static gboolean
 edit(DoppelDoc *doc, const OtOp *op, GError **error)
 {
   g_autoptr(OtOp) later = NULL;
@@ -210,7 +225,7 @@ doppel_doc_edit(DoppelDoc *doc, size_t at, size_t deleted, const char *utf8, siz
     doppel_error_set(&error, DOPPEL_ERROR_USAGE, "that is no UTF-8");
   else if (at > length || deleted > length - at)
     doppel_error_set(&error, DOPPEL_ERROR_USAGE, "the document ends before that");
-  else {
+  else if (may_write(doc, &error)) {
     g_autoptr(OtOp) op = ot_op_new_edit(at, deleted, utf8 ? utf8 : "", bytes);
     edit(doc, op, &error);
   }
@@ -288,15 +303,6 @@ doppel_doc_work(DoppelDoc *doc, char **why)
   return good ? 0 : tell(error, why);
 }
 
-static gboolean
-may_write(DoppelDoc *doc)
-{
-  g_autoptr(DocRow) kept = doc_known_row(doc->known);
-  const DocRow *row = doc_session_row(doc->session);
-  row = row ? row : kept;
-  return !row || (row->role >= DOPPEL__ROOM__ROLE__WRITER && row->state != DOPPEL__ROOM__STATE__REMOVED);
-}
-
 unsigned
 doppel_doc_state(DoppelDoc *doc)
 {
@@ -304,7 +310,7 @@ doppel_doc_state(DoppelDoc *doc)
   doc_copy_is_settled(doc->copy, &kept, NULL);
   return (doc_copy_is_filled(doc->copy) ? DOPPEL_DOC_FILLED : 0) |
          (doc_session_is_current(doc->session) ? DOPPEL_DOC_CURRENT : 0) | (kept ? DOPPEL_DOC_KEPT : 0) |
-         (may_write(doc) ? DOPPEL_DOC_WRITE : 0);
+         (may_write(doc, NULL) ? DOPPEL_DOC_WRITE : 0);
 }
 
 int

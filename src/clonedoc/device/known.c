@@ -76,6 +76,33 @@ doc_known_row(const DocKnown *known)
   return doppel__room__row__unpack(NULL, length, data);
 }
 
+gboolean
+doc_row_is_accepted(const DocRow *row, GError **error)
+{
+  return row->state != DOPPEL__ROOM__STATE__INVITED ||
+         doppel_error_set(error, DOPPEL_ERROR_DENIED,
+                          "%s invites you to \"%s\": \"doppel doc accept\" says yes", row->from, row->title);
+}
+
+gboolean
+doc_row_may_write(const DocRow *row, GError **error)
+{
+  if (!doc_row_is_accepted(row, error))
+    return FALSE;
+  if (row->state == DOPPEL__ROOM__STATE__REMOVED)
+    return doppel_error_set(
+        error, DOPPEL_ERROR_DENIED,
+        "you are no member of \"%s\" any more: \"doppel doc export\" keeps the text as it was", row->title);
+  if (row->state == DOPPEL__ROOM__STATE__JOINING)
+    return doppel_error_set(error, DOPPEL_ERROR_DENIED,
+                            "the text of \"%s\" is not here yet: you can write when it has come%s%s",
+                            row->title, row->words[0] ? ". It does not come now: " : "", row->words);
+  return row->role >= DOPPEL__ROOM__ROLE__WRITER ||
+         doppel_error_set(error, DOPPEL_ERROR_DENIED,
+                          "you may read \"%s\", not write: ask an owner (\"doppel doc members\") for more",
+                          row->title);
+}
+
 static DocKnown *
 known_of(const DocRow *row)
 {

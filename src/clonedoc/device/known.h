@@ -39,6 +39,13 @@ DocKnown *doc_known_find(DocCopies *copies, const char *word, DocAsker ask, GErr
 DocRow *doc_known_row(const DocKnown *known);
 void doc_row_free(DocRow *row);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DocRow, doc_row_free)
+
+/* FALSE where the user was invited to it and did not accept yet. */
+gboolean doc_row_is_accepted(const DocRow *row, GError **error);
+
+/* FALSE where this member may not write now; what is edited all the same is taken back. */
+gboolean doc_row_may_write(const DocRow *row, GError **error);
+
 gboolean doc_known_keep(DocCopies *copies, const DocRow *row, GError **error);
 
 char *doc_name_text(const DocName *name, guint digits); /* hexadecimal; the caller's */

@@ -118,14 +118,14 @@ typedef struct {
   RoomCopy *copy;                      /* borrowed */
   guint64 told_version;
   DocRole told_role;
-  guint pace_ms;    /* of an open copy */
-  gint64 pair_at;   /* CLOCK_MONOTONIC ns: the pair's next message, no sooner; 0: there was none to be said */
-  gboolean said;    /* ... that the copy has everything */
-  gboolean brief;   /* of a verification: the finding alone */
-  gint64 verify_at; /* CLOCK_MONOTONIC ns, since when; 0: it is not being verified */
-  RoomCheck *check; /* NULL: there is nothing to be read again */
-  gboolean checked; /* that is over */
-  gint64 told_at;   /* CLOCK_MONOTONIC ns: how far it is */
+  guint pace_ms;  /* of an open copy */
+  gint64 pair_at; /* CLOCK_MONOTONIC ns: the pair's next message, no sooner; 0: there was none to be said */
+  gboolean said, said_joined; /* ... that the copy has everything; and that was of a history that was read */
+  gboolean brief;             /* of a verification: the finding alone */
+  gint64 verify_at;           /* CLOCK_MONOTONIC ns, since when; 0: it is not being verified */
+  RoomCheck *check;           /* NULL: there is nothing to be read again */
+  gboolean checked;           /* that is over */
+  gint64 told_at;             /* CLOCK_MONOTONIC ns: how far it is */
   RoomStay stay;
   gboolean hands;         /* the invitation of `invited` is waited for */
   IdentityPublic invited; /* their key */
@@ -243,6 +243,8 @@ void room_stay(RoomTalk *talk);
 gboolean room_hand(RoomTalk *talk, RoomDocument *document, const Doppel__Room__Change *change,
                    GError **error);
 void room_wait_drive(RoomTalk *talk);
+/* Nothing is to be waited for: its server is away, refuses, or is not believed any more. */
+gboolean room_is_vain(const RoomDocument *document);
 
 /* room_change.c: what a question changes. */
 RoomDocument *room_create(DocRoom *room, const Doppel__Room__Create *create, GError **error);

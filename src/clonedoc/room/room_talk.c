@@ -424,6 +424,22 @@ say_pair(RoomTalk *talk)
 }
 
 static void
+tell_said(RoomTalk *talk)
+{
+  const RoomDocument *document = talk->document;
+  gboolean joined = document->stage != ROOM_STAGE(JOINING);
+  if ((talk->said && (talk->said_joined || !joined)) || !doc_pair_has_said_all(talk->copy->pair) ||
+      (!joined && !room_is_vain(document)))
+    return;
+  DocRoomAnswer said = DOPPEL__ROOM__ANSWER__INIT;
+  if (!joined)
+    room_tell_row(talk, document); /* why not */
+  said.said = talk->said = TRUE;
+  talk->said_joined = joined;
+  room_tell(talk, &said, DOC_ROOM_TELL(SAID));
+}
+
+static void
 drive_copy(RoomTalk *talk)
 {
   DocRole role = doc_document_role(talk->document->doc);
@@ -433,11 +449,7 @@ drive_copy(RoomTalk *talk)
     room_tell_row(talk, talk->document);
   }
   say_pair(talk);
-  if (talk->said || !doc_pair_has_said_all(talk->copy->pair))
-    return;
-  DocRoomAnswer said = DOPPEL__ROOM__ANSWER__INIT;
-  said.said = talk->said = TRUE;
-  room_tell(talk, &said, DOC_ROOM_TELL(SAID));
+  tell_said(talk);
 }
 
 static void

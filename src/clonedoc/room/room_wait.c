@@ -11,9 +11,8 @@
 #define LEAVE_MS 30000
 #define HAND_MS  25000
 
-/* Nothing is to be waited for: its server is away, refuses, or is not believed any more. */
-static gboolean
-is_vain(const RoomDocument *document)
+gboolean
+room_is_vain(const RoomDocument *document)
 {
   DocClient *client = document->server->client;
   return !client || (!doc_client_is_up(client) && doc_client_trouble(client)) ||
@@ -40,7 +39,7 @@ room_stay(RoomTalk *talk)
 static gboolean
 has_met(const RoomDocument *document)
 {
-  if (is_vain(document))
+  if (room_is_vain(document))
     return TRUE;
   if (document->stage == ROOM_STAGE(RECOVERING))
     return FALSE;
@@ -68,7 +67,7 @@ drive_stay(RoomTalk *talk)
   for (guint i = 0; i < room->documents->len; i++) {
     const RoomDocument *document = room->documents->pdata[i];
     over = over && (talk->stay == ROOM_STAY_MEETS ? has_met(document)
-                                                  : !is_on_its_way(document) || is_vain(document));
+                                                  : !is_on_its_way(document) || room_is_vain(document));
   }
   if (talk->stay == ROOM_STAY_STAYS || (!over && clock_now_ns() < talk->patience))
     return;
@@ -134,7 +133,7 @@ drive_hand(RoomTalk *talk)
   RoomDocument *document = talk->document;
   RoomPerson *person = room_person(document, &talk->invited);
   gboolean ready = person && room_invitation_ready(document, person);
-  if (!ready && clock_now_ns() < talk->patience && !is_vain(document))
+  if (!ready && clock_now_ns() < talk->patience && !room_is_vain(document))
     return;
   talk->hands = FALSE;
   talk->document = NULL;

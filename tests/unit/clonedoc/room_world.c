@@ -157,7 +157,7 @@ connect_device(Device *device)
   g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
   doc_room_converse(device->keeper->room, ends[1], DOC_ROOM_DEVICE, NULL, NULL);
   device->fd = ends[0];
-  device->said = FALSE;
+  device->said = 0;
   open.document = wire_borrow(device->name.bytes, DOC_NAME_LENGTH);
   open.copy = wire_borrow(device->copy, sizeof device->copy);
   open.begun = device->begun;
@@ -199,6 +199,7 @@ take_answer(Device *device, const DocRoomAnswer *answer)
   g_autoptr(OtOp) shown = NULL;
   if (answer->what_case == DOC_ROOM_TELL(ROW)) {
     device->begun = TRUE;
+    device->state = answer->row->state;
     g_free(device->fault);
     device->fault = g_strdup(answer->row->fault);
     return;
@@ -206,7 +207,7 @@ take_answer(Device *device, const DocRoomAnswer *answer)
   if (answer->what_case == DOC_ROOM_TELL(FAILED))
     g_error("device: %s", answer->failed->words);
   if (answer->what_case == DOC_ROOM_TELL(SAID)) {
-    device->said = TRUE;
+    device->said++;
     return;
   }
   g_assert_cmpint(answer->what_case, ==, DOC_ROOM_TELL(PAIR));

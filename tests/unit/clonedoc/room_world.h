@@ -53,7 +53,8 @@ typedef struct {
   guint8 copy[DOC_ROOM_COPY_LENGTH];
   int fd;
   gboolean begun;
-  gboolean said; /* the room: all that it had, over this link */
+  guint said; /* how often the room has said all that it had, over this link */
+  Doppel__Room__State state;
   GByteArray *in;
   DocPair *pair;
   OtText *text;

@@ -106,7 +106,7 @@ test_together(void)
 static gboolean
 has_all_said(gpointer data)
 {
-  return ((const Device *)data)->said;
+  return ((const Device *)data)->said > 0;
 }
 
 static gboolean
@@ -136,13 +136,57 @@ test_said(void)
   for (guint round = 0; round < 5; round++) {
     room_world_until(world, is_taken, first);
     device_cut(second);
-    second->said = FALSE;
+    second->said = 0;
     device_type(first, round, "b");
     device_delete(first, LENGTH, 1);
     room_world_until(world, has_all_said, second);
     g_autofree char *one = device_text(first), *other = device_text(second);
     g_assert_true(g_str_equal(one, other));
   }
+}
+
+static gboolean
+has_said_twice(gpointer data)
+{
+  return ((const Device *)data)->said == 2;
+}
+
+/* Who has just accepted is told that all was said when the history has been read; where the server is away,
+ * at once, and that it is not there. */
+static void
+test_joining(gconstpointer from_now)
+{
+  g_autoptr(RoomWorld) world = room_world_new(3);
+  Keeper *owner = room_world_keeper(world, 0);
+  DocName name;
+  keeper_create(owner, room_world_server(world, 0), &name);
+  Wanted wanted = {owner, &name};
+  room_world_until(world, is_there, &wanted);
+  device_type(device_new(owner, &name, 1), 0, "before");
+  g_free(room_world_settle(world, &name, 6));
+  for (guint i = 1; i < 3; i++) {
+    Keeper *other = room_world_keeper(world, i);
+    g_assert_cmpint(keeper_change(owner, &name, other, WRITER, from_now != NULL), ==, DOC_ROOM_WHY(NONE));
+    await_state(other, &name, DOPPEL__ROOM__STATE__INVITED);
+  }
+  g_assert_cmpint(keeper_accept(room_world_keeper(world, 1), &name), ==, DOC_ROOM_WHY(NONE));
+  Device *soon = device_new(room_world_keeper(world, 1), &name, 1);
+  room_world_until(world, has_all_said, soon);
+  g_autofree char *text = device_text(soon);
+  g_assert_cmpstr(text, ==, "before");
+  g_assert_cmpint(soon->state, ==, DOPPEL__ROOM__STATE__JOINED);
+
+  server_world_stop(room_world_server(world, 0));
+  g_assert_cmpint(keeper_accept(room_world_keeper(world, 2), &name), ==, DOC_ROOM_WHY(NONE));
+  Device *late = device_new(room_world_keeper(world, 2), &name, 1);
+  room_world_until(world, has_all_said, late);
+  g_assert_cmpuint(ot_text_length(late->text), ==, 0);
+  g_assert_cmpint(late->state, ==, DOPPEL__ROOM__STATE__JOINING);
+  server_world_start(room_world_server(world, 0));
+  room_world_until(world, has_said_twice, late);
+  g_autofree char *later = device_text(late);
+  g_assert_cmpstr(later, ==, "before");
+  g_assert_cmpint(late->state, ==, DOPPEL__ROOM__STATE__JOINED);
 }
 
 /* Rooms and links end at any step; each key is in the text once. */
@@ -929,6 +973,8 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/room/together", test_together);
   g_test_add_func("/room/said", test_said);
+  g_test_add_data_func("/room/joining", NULL, test_joining);
+  g_test_add_data_func("/room/joining-from-now", "", test_joining);
   g_test_add_func("/room/kills", test_kills);
   g_test_add_func("/room/removed", test_removed);
   g_test_add_func("/room/check", test_check);
