@@ -2,6 +2,7 @@
  * printed.
  *
  *   doc-lines TITLE
+ *   doc-lines --direct TITLE      a document of "doppel doc --direct"
  *
  *   cc doc-lines.c $(pkg-config --cflags --libs doppel-doc) */
 #include <poll.h>
@@ -34,9 +35,10 @@ main(int argc, char **argv)
 {
   char *why = NULL, line[4096];
   size_t bytes, length;
-  if (argc != 2)
-    return fail(strdup("write: doc-lines TITLE"));
-  DoppelDoc *doc = doppel_doc_open(argv[1], 0, &why);
+  int direct = argc == 3 && strcmp(argv[1], "--direct") == 0;
+  if (argc != 2 + direct)
+    return fail(strdup("write: doc-lines [--direct] TITLE"));
+  DoppelDoc *doc = doppel_doc_open(argv[1 + direct], direct ? DOPPEL_DOC_DIRECT : 0, &why);
   if (!doc || doppel_doc_wait(doc, DOPPEL_DOC_FILLED, 60000, &why) < 0)
     return fail(why);
   char *text = doppel_doc_text(doc, &bytes);
@@ -66,7 +68,8 @@ main(int argc, char **argv)
     length += characters(line, (size_t)got);
   }
   if (doppel_doc_wait(doc, DOPPEL_DOC_KEPT, 30000, &why) < 0)
-    fprintf(stderr, "doc-lines: kept on this device, not with the clone yet: %s\n", why);
+    fprintf(stderr, "doc-lines: kept on this device, not with the %s yet: %s\n", direct ? "server" : "clone",
+            why);
   free(why);
   doppel_doc_close(doc);
   return 0;

@@ -21,6 +21,11 @@ extern "C" {
 typedef struct DoppelDoc DoppelDoc;
 
 #define DOPPEL_DOC_OFFLINE 1u /* leave the clone alone */
+/* One of the documents that "doppel doc --direct" has, which this device keeps itself: where it says clone
+ * here it is this device's own room of documents, which is started as the program "doppel" of $PATH, and is
+ * there as long as such a document is open, and after that until the servers have what was typed, if they can
+ * be reached. */
+#define DOPPEL_DOC_DIRECT 2u
 
 /* Opens a document by its title, or by the beginning of its name in hexadecimal, as "doppel doc list" shows
  * them. Asks the clone where this device does not know it, which blocks. NULL with *why. */
@@ -57,7 +62,9 @@ int doppel_doc_next(DoppelDoc *doc, DoppelDocChange *change);
 #define DOPPEL_DOC_FILLED                                                                                    \
   1u /* the document's text has been on this device: an empty one means nothing before */
 #define DOPPEL_DOC_CURRENT 2u /* it is in step with the clone */
-#define DOPPEL_DOC_KEPT    4u /* the clone has everything that was typed on this device */
+/* The clone has everything that was typed on this device; of DOPPEL_DOC_DIRECT: the document's server, unless
+ * another program on this device has the document open, too, and was first. */
+#define DOPPEL_DOC_KEPT 4u
 /* This user may write, as far as is known here: who has accepted an invitation may when the text has come.
  * What was typed before it came to be known that they may not is taken back. */
 #define DOPPEL_DOC_WRITE 8u

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/io.h"
+#include "clonedoc/device/direct.h"
 #include "clonedoc/device/known.h"
 #include "clonedoc/device/session.h"
 
@@ -25,7 +26,6 @@ gboolean doc_direct_begin(gboolean offline, GError **error);
 gboolean doc_is_direct(void);
 /* Waits until the servers have what was done here, or says what they have not. */
 void doc_direct_end(void);
-int doc_direct_dial(GError **error);
 
 const char *doc_room_called(void); /* "the clone" */
 DocCopies *doc_copies(GError **error);

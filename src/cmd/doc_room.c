@@ -71,6 +71,7 @@ open_room(Place *place, GError **error)
   options.path = path;
   options.key = place->key;
   options.user = *identity_key_public(place->key); /* this member is known by that key alone */
+  options.beside = TRUE;
   place->room = doc_room_open(&options, error);
   place->listener = place->room ? doc_room_listen(place->folder, error) : -1;
   return place->listener >= 0;

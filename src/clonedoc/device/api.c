@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "clonedoc/device/api_direct.h"
 #include "clonedoc/device/known.h"
 #include "clonedoc/device/session.h"
 #include "doppel/c2c.h"
@@ -17,6 +18,7 @@
 #define QUESTION_S 120
 
 struct DoppelDoc {
+  gboolean direct;
   DocCopies *copies;
   DocKnown *known;
   DocRow *row; /* as it was known when this was opened; or NULL */
@@ -114,8 +116,9 @@ open_waiting(DoppelDoc *doc, GError **error)
 static gboolean
 open_document(DoppelDoc *doc, const char *document, gboolean offline, GError **error)
 {
-  doc->copies = doc_known_open(FALSE, error);
-  doc->known = doc->copies ? doc_known_find(doc->copies, document, offline ? NULL : ask, error) : NULL;
+  DocAsker asker = doc->direct ? doc_direct_ask : ask;
+  doc->copies = doc_known_open(doc->direct, error);
+  doc->known = doc->copies ? doc_known_find(doc->copies, document, offline ? NULL : asker, error) : NULL;
   if (!doc->known)
     return FALSE;
   doc->row = doc_known_row(doc->known);
@@ -124,7 +127,10 @@ open_document(DoppelDoc *doc, const char *document, gboolean offline, GError **e
   doc->copy = doc_copy_open(doc->copies, &doc->known->document, error);
   if (!doc->copy)
     return FALSE;
-  doc->session = doc_session_new(doc->copies, doc->copy, offline ? NULL : dial);
+  doc->session = doc_session_new(doc->copies, doc->copy,
+                                 offline       ? NULL
+                                 : doc->direct ? api_direct_dial
+                                               : dial);
   return open_waiting(doc, error);
 }
 
@@ -134,6 +140,9 @@ doppel_doc_open(const char *document, unsigned flags, char **why)
   g_autoptr(GError) error = NULL;
   DoppelDoc *doc = g_new0(DoppelDoc, 1);
   doc->ready = doc->timer = -1;
+  doc->direct = (flags & DOPPEL_DOC_DIRECT) != 0;
+  if (doc->direct)
+    api_direct_enter();
   if (open_document(doc, document, flags & DOPPEL_DOC_OFFLINE, &error))
     return doc;
   tell(error, why);
@@ -155,6 +164,8 @@ doppel_doc_close(DoppelDoc *doc)
   g_free(doc->told);
   io_close(&doc->ready);
   io_close(&doc->timer);
+  if (doc->direct)
+    api_direct_leave();
   g_free(doc);
 }
 
@@ -303,14 +314,33 @@ doppel_doc_work(DoppelDoc *doc, char **why)
   return good ? 0 : tell(error, why);
 }
 
+/* Without a clone what this device's room has is nobody else's yet: with the server it is. What is known of
+ * that is what the room tells the program that talks with it. */
+static gboolean
+is_kept(DoppelDoc *doc)
+{
+  const DocRow *row = doc_session_row(doc->session);
+  gboolean settled = FALSE;
+  if (!doc_copy_is_settled(doc->copy, &settled, NULL) || !settled || !doc->direct)
+    return settled;
+  return row ? row->settled : doc_session_is_current(doc->session);
+}
+
 unsigned
 doppel_doc_state(DoppelDoc *doc)
 {
-  gboolean kept = FALSE;
-  doc_copy_is_settled(doc->copy, &kept, NULL);
+  gboolean kept = is_kept(doc);
   return (doc_copy_is_filled(doc->copy) ? DOPPEL_DOC_FILLED : 0) |
          (doc_session_is_current(doc->session) ? DOPPEL_DOC_CURRENT : 0) | (kept ? DOPPEL_DOC_KEPT : 0) |
          (may_write(doc, NULL) ? DOPPEL_DOC_WRITE : 0);
+}
+
+static const char *
+what_is_wrong(const DoppelDoc *doc)
+{
+  const GError *trouble = doc_session_trouble(doc->session);
+  const DocRow *row = doc_session_row(doc->session);
+  return trouble ? trouble->message : row ? row->words : "";
 }
 
 int
@@ -329,8 +359,7 @@ doppel_doc_wait(DoppelDoc *doc, unsigned state, int timeout_ms, char **why)
       break;
     poll(&ready, 1, timeout_ms < 0 ? -1 : (int)left + 1);
   }
-  const GError *trouble = doc_session_trouble(doc->session);
-  doppel_error_set(&error, DOPPEL_ERROR_GONE, "not in time%s%s", trouble ? ": " : "",
-                   trouble ? trouble->message : "");
+  const char *words = what_is_wrong(doc);
+  doppel_error_set(&error, DOPPEL_ERROR_GONE, "not in time%s%s", words[0] ? ": " : "", words);
   return tell(error, why);
 }

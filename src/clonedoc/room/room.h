@@ -29,6 +29,9 @@ typedef struct {
   guint documents_max;
   guint invitations_max;  /* that were not accepted; of one user a quarter */
   guint64 document_bytes; /* of the entries that are kept of one document */
+  /* Devices are on this machine, where a row costs nothing: they are told when what they typed is with the
+   * server, too. */
+  gboolean beside;
   /* What others do to the shown text, for an editor in this process; or NULL. */
   void (*shown)(const DocName *document, const OtOp *op, gpointer data);
   gpointer data;

@@ -118,6 +118,7 @@ typedef struct {
   RoomCopy *copy;                      /* borrowed */
   guint64 told_version;
   DocRole told_role;
+  gboolean told_settled;
   guint pace_ms;  /* of an open copy */
   gint64 pair_at; /* CLOCK_MONOTONIC ns: the pair's next message, no sooner; 0: there was none to be said */
   gboolean said, said_joined; /* ... that the copy has everything; and that was of a history that was read */

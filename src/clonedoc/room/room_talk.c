@@ -110,6 +110,16 @@ room_tell_failed(RoomTalk *talk, const GError *error)
 
 /* ---- a copy ---- */
 
+static void
+tell_row(RoomTalk *talk)
+{
+  const RoomDocument *document = talk->document;
+  talk->told_version = document->version;
+  talk->told_role = doc_document_role(document->doc);
+  talk->told_settled = talk->room->options.beside && doc_document_is_settled(document->doc);
+  room_tell_row(talk, document);
+}
+
 static gboolean
 open_copy(RoomTalk *talk, RoomDocument *document, const Doppel__Room__Open *open, GError **error)
 {
@@ -133,11 +143,9 @@ open_copy(RoomTalk *talk, RoomDocument *document, const Doppel__Room__Open *open
   copy->dirty = TRUE;
   talk->document = document;
   talk->copy = copy;
-  talk->told_version = document->version;
-  talk->told_role = doc_document_role(document->doc);
   talk->pace_ms = MIN(open->pace_ms, PACE_MOST_MS);
   doc_pair_begin(copy->pair);
-  room_tell_row(talk, document);
+  tell_row(talk);
   return TRUE;
 }
 
@@ -433,7 +441,7 @@ tell_said(RoomTalk *talk)
     return;
   DocRoomAnswer said = DOPPEL__ROOM__ANSWER__INIT;
   if (!joined)
-    room_tell_row(talk, document); /* why not */
+    tell_row(talk); /* why not */
   said.said = talk->said = TRUE;
   talk->said_joined = joined;
   room_tell(talk, &said, DOC_ROOM_TELL(SAID));
@@ -442,12 +450,11 @@ tell_said(RoomTalk *talk)
 static void
 drive_copy(RoomTalk *talk)
 {
-  DocRole role = doc_document_role(talk->document->doc);
-  if (talk->told_version != talk->document->version || talk->told_role != role) {
-    talk->told_version = talk->document->version;
-    talk->told_role = role;
-    room_tell_row(talk, talk->document);
-  }
+  DocDocument *doc = talk->document->doc;
+  gboolean settled = talk->room->options.beside && doc_document_is_settled(doc);
+  if (talk->told_version != talk->document->version || talk->told_role != doc_document_role(doc) ||
+      talk->told_settled != settled)
+    tell_row(talk);
   say_pair(talk);
   tell_said(talk);
 }

@@ -200,6 +200,9 @@ take_answer(Device *device, const DocRoomAnswer *answer)
   if (answer->what_case == DOC_ROOM_TELL(ROW)) {
     device->begun = TRUE;
     device->state = answer->row->state;
+    device->settled = answer->row->settled;
+    device->waited |= !device->settled;
+    device->rows++;
     g_free(device->fault);
     device->fault = g_strdup(answer->row->fault);
     return;

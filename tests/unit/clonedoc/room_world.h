@@ -55,6 +55,8 @@ typedef struct {
   gboolean begun;
   guint said; /* how often the room has said all that it had, over this link */
   Doppel__Room__State state;
+  gboolean settled, waited; /* the last row has said so; one has said the contrary */
+  guint rows;
   GByteArray *in;
   DocPair *pair;
   OtText *text;

@@ -282,7 +282,8 @@ typedef struct {
 static void
 guest_clear(Guest *guest)
 {
-  close(guest->fd);
+  if (guest->fd >= 0)
+    close(guest->fd);
   g_byte_array_unref(guest->in);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Guest, guest_clear)
@@ -421,6 +422,54 @@ test_stay_recovers(void)
   g_assert_cmpint(row->row->state, ==, DOPPEL__ROOM__STATE__JOINED);
 }
 
+/* A program that ends and waits for nothing leaves the room to bring what it has done. */
+static void
+test_stay_closed(void)
+{
+  DocName name;
+  g_autoptr(RoomWorld) world = world_apart(1, &name);
+  Keeper *keeper = room_world_keeper(world, 0);
+  await_state(keeper, &name, DOPPEL__ROOM__STATE__JOINED);
+  Device *device = device_new(keeper, &name, 1);
+  for (guint round = 1; round <= 20; round++) {
+    g_auto(Guest) guest = {0};
+    guest_begin(&guest, keeper);
+    demand_next(&guest, DOC_ROOM_TELL(READY));
+    device_type(device, 0, "a");
+    room_world_step(world);
+    close(guest.fd);
+    guest.fd = -1;
+    while (doc_room_talks(keeper->room) > 1) /* the device's */
+      room_world_step(world);
+    g_autoptr(DocRoomAnswer) row = keeper_row(keeper, &name);
+    g_assert_true(row->row->settled);
+    g_assert_cmpuint(row->row->length, ==, round);
+  }
+}
+
+/* Where devices are beside the room, each is told when what it has typed is with the server. */
+static void
+test_beside(gconstpointer beside)
+{
+  DocName name;
+  g_autoptr(RoomWorld) world = world_apart(1, &name);
+  Keeper *keeper = room_world_keeper(world, 0);
+  await_state(keeper, &name, DOPPEL__ROOM__STATE__JOINED);
+  ((DocRoom *)keeper->room)->options.beside = beside != NULL;
+  Device *device = device_new(keeper, &name, 1);
+  while (device->said == 0)
+    room_world_step(world);
+  guint rows = device->rows;
+  device_type(device, 0, "a");
+  while (!doc_pair_is_settled(device->pair))
+    room_world_step(world);
+  /* No sooner: the room has told first that something waits. */
+  g_assert_true(device->waited == (beside != NULL));
+  g_free(room_world_settle(world, &name, 1));
+  g_assert_cmpuint(device->rows, ==, rows + (beside ? 2 : 0));
+  g_assert_true(device->settled);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -435,5 +484,8 @@ main(int argc, char **argv)
   g_test_add_func("/room/stay", test_stay);
   g_test_add_func("/room/stay-away", test_stay_away);
   g_test_add_func("/room/stay-recovers", test_stay_recovers);
+  g_test_add_func("/room/stay-closed", test_stay_closed);
+  g_test_add_data_func("/room/beside", "", test_beside);
+  g_test_add_data_func("/room/not-beside", NULL, test_beside);
   return g_test_run();
 }
