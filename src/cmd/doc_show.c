@@ -266,6 +266,8 @@ print_verdict(const Verdict *verdict, const DocKnown *known, const char *written
       printf("What the clone keeps is damaged: %s.\n", finding->damage);
     if (finding->unread > 0)
       printf("Edits that nobody with this document's key can open: %u.\n", finding->unread);
+    if (finding->silent > 0)
+      printf("Members' clones that did not answer, and were not compared: %u.\n", finding->silent);
     if (!finding->fault[0])
       printf("No fault of the server's was found.%s%s\n", finding->words[0] ? " " : "", finding->words);
     else
@@ -288,8 +290,9 @@ print_verdict(const Verdict *verdict, const DocKnown *known, const char *written
   json_append_string(text, time);
   g_string_append(text, ", \"words\": ");
   json_append_string(text, finding->words);
-  g_string_append_printf(text, ", \"unread\": %u, \"damaged\": %" G_GUINT64_FORMAT ", \"damage\": ",
-                         finding->unread, finding->damaged);
+  g_string_append_printf(text,
+                         ", \"unread\": %u, \"silent\": %u, \"damaged\": %" G_GUINT64_FORMAT ", \"damage\": ",
+                         finding->unread, finding->silent, finding->damaged);
   json_append_string(text, finding->damage);
   g_string_append(text, ", \"members\":\n");
   fputs(text->str, stdout);
