@@ -28,6 +28,13 @@ static const struct {
     {"doc-heads", DOPPEL__ROOM__CALLER__SERVICE__HEADS},
 };
 
+/* Who asks for what, and where. */
+typedef struct {
+  const char *service;
+  const ServicePeer *peer;
+  const ServicePlace *place;
+} Caller;
+
 static gboolean
 introduce(int room, const char *service, const ServicePeer *peer, GError **error)
 {
@@ -42,7 +49,7 @@ introduce(int room, const char *service, const ServicePeer *peer, GError **error
 }
 
 /* Whom a device means its clone finds out: that may take asking directories, which the room does not wait
- * for. Of who is a member already the room knows itself. */
+ * for. */
 static gboolean
 look_up(const ServicePlace *place, Doppel__Room__Change *change, IdentityPublic *origin, IdentityPublic *key,
         char **name, GError **error)
@@ -88,7 +95,35 @@ pass_on(int room, GBytes *frame, GError **error)
 }
 
 static gboolean
-pass_question(int fd, int room, const ServicePlace *place, GError **error)
+is_not_found(GBytes *frame)
+{
+  gsize length;
+  const void *data = g_bytes_get_data(frame, &length);
+  g_autoptr(DocRoomAnswer) answer = doc_room_answer_take(data, length, NULL);
+  return answer && answer->what_case == DOC_ROOM_TELL(FAILED) &&
+         answer->failed->why == DOC_ROOM_WHY(NOT_FOUND);
+}
+
+/* Who is to be removed is a member whom the room calls so, whoever else may have that name in a directory.
+ * Only where there is none a directory is asked: it may know the member by another name. */
+static gboolean
+ask_removal(int fd, Fd *room, const Caller *caller, GBytes *frame, DocRoomQuestion *question, GError **error)
+{
+  if (!pass_on(*room, frame, error))
+    return FALSE;
+  service_message_patience(*room, PATIENCE_S);
+  g_autoptr(GBytes) answer = wire_stream_receive(*room, DOC_ROOM_FRAME_MAX, error);
+  service_message_patience(*room, 0);
+  if (!answer || !is_not_found(answer))
+    return answer && pass_on(fd, answer, error);
+  io_close(room);
+  *room = doc_place_connect(caller->place, error);
+  return *room >= 0 && introduce(*room, caller->service, caller->peer, error) &&
+         ask_change(*room, caller->place, question, error);
+}
+
+static gboolean
+pass_question(int fd, Fd *room, const Caller *caller, GError **error)
 {
   g_autoptr(GBytes) frame = wire_stream_receive(fd, DOC_ROOM_FRAME_MAX, error);
   gsize length = 0;
@@ -96,8 +131,11 @@ pass_question(int fd, int room, const ServicePlace *place, GError **error)
   g_autoptr(DocRoomQuestion) question = frame ? doc_room_question_take(data, length, error) : NULL;
   if (!question)
     return FALSE;
-  return question->what_case == DOC_ROOM_ASK(CHANGE) ? ask_change(room, place, question, error)
-                                                     : pass_on(room, frame, error);
+  if (question->what_case != DOC_ROOM_ASK(CHANGE))
+    return pass_on(*room, frame, error);
+  if (question->change->role == DOPPEL__ROOM__ROLE__NO_MEMBER && question->change->origin.len == 0)
+    return ask_removal(fd, room, caller, frame, question, error);
+  return ask_change(*room, caller->place, question, error);
 }
 
 static void
@@ -132,7 +170,8 @@ serve_device(int fd, const char *service, const ServicePeer *peer, const Service
     return service_message_ended(service, error);
   }
   /* A question that makes no sense is answered, and no failure of the service's. */
-  if (!introduce(room, service, peer, &error) || !pass_question(fd, room, place, &error)) {
+  const Caller caller = {service, peer, place};
+  if (!introduce(room, service, peer, &error) || !pass_question(fd, &room, &caller, &error)) {
     refuse(fd, TRUE, error);
     return 0;
   }

@@ -101,6 +101,34 @@ room_meant(RoomDocument *document, const Doppel__Room__Change *change)
   return NULL;
 }
 
+static gboolean
+is_or_will_be(const RoomDocument *document, const RoomPerson *person)
+{
+  return person->invite != ROOM_INVITE_NONE ||
+         doc_history_role(doc_document_history(document->doc), &person->key) != DOC_NONE;
+}
+
+/* Several people may be called the same: by their owner, by others, by directories. */
+static gboolean
+is_clear(const RoomDocument *document, const Doppel__Room__Change *change, const IdentityPublic *origin,
+         GError **error)
+{
+  const RoomPerson *first = NULL;
+  for (guint i = 0; !origin && i < document->people->len; i++) {
+    const RoomPerson *person = document->people->pdata[i];
+    if (!is_or_will_be(document, person) || !is_meant(person, change, NULL))
+      continue;
+    if (first && !identity_public_equal(&first->user, &person->user))
+      return doppel_error_set(
+          error, DOPPEL_ERROR_USAGE,
+          "several members are called %s: write the \"user\" of the one whom you mean, as "
+          "\"doppel doc members --json\" says it",
+          change->user);
+    first = person;
+  }
+  return TRUE;
+}
+
 /* Gives that role to each key of the user that is a member's. How many there are. */
 static guint
 change_known(RoomDocument *document, const Doppel__Room__Change *change, const IdentityPublic *origin,
@@ -112,7 +140,7 @@ change_known(RoomDocument *document, const Doppel__Room__Change *change, const I
     RoomPerson *person = document->people->pdata[i];
     DocRole role = doc_history_role(history, &person->key);
     DocMember member = {person->user, person->key, (DocRole)change->role};
-    if (!is_meant(person, change, origin) || (role == DOC_NONE && person->invite == ROOM_INVITE_NONE))
+    if (!is_or_will_be(document, person) || !is_meant(person, change, origin))
       continue;
     found++;
     /* An invitation that got lost is sent once more. */
@@ -182,7 +210,8 @@ room_change(RoomDocument *document, const Doppel__Room__Change *change, GError *
   const IdentityPublic *origin;
   const IdentityPublic *key = change->key.len > 0 ? (const IdentityPublic *)change->key.data : NULL;
   gboolean failed = FALSE;
-  if (!may_change(document, error) || !origin_of(change, &by_text, &origin, error))
+  if (!may_change(document, error) || !origin_of(change, &by_text, &origin, error) ||
+      !is_clear(document, change, origin, error))
     return FALSE;
   guint found = change_known(document, change, origin, key, &failed, error);
   gboolean new_key = key && origin && doc_history_role(doc_document_history(document->doc), key) == DOC_NONE;

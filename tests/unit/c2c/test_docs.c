@@ -262,6 +262,61 @@ invite(WorldClone *clone, const DocName *name, const char *user)
   return change_role(clone, name, user, DOPPEL__ROOM__ROLE__WRITER);
 }
 
+/* Whom a directory calls otherwise: with their key, as people tell it. */
+static Doppel__Room__Why
+invite_key(WorldClone *clone, const DocName *name, const char *user, const IdentityPublic *key)
+{
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  Doppel__Room__Change change = DOPPEL__ROOM__CHANGE__INIT;
+  change.document = wire_borrow(name->bytes, sizeof name->bytes);
+  change.user = (char *)user;
+  change.role = DOPPEL__ROOM__ROLE__READER;
+  change.origin = change.key = wire_borrow(key->bytes, sizeof key->bytes);
+  question.change = &change;
+  g_autoptr(DocRoomAnswer) answer = ask(clone, &question, DOC_ROOM_ASK(CHANGE));
+  return answer->what_case == DOC_ROOM_TELL(FAILED) ? answer->failed->why : DOC_ROOM_WHY(NONE);
+}
+
+static Doppel__Room__Role
+role_of(WorldClone *clone, const DocName *name, const IdentityPublic *key)
+{
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  g_auto(Fd) fd = dial(clone);
+  question.what_case = DOC_ROOM_ASK(MEMBERS);
+  question.members = wire_borrow(name->bytes, sizeof name->bytes);
+  g_assert_true(wire_stream_send(fd, &question.base, NULL));
+  for (;;) {
+    g_autoptr(DocRoomAnswer) answer = receive(fd);
+    if (answer->what_case != DOC_ROOM_TELL(PERSON))
+      return DOPPEL__ROOM__ROLE__NO_MEMBER;
+    if (memcmp(answer->person->key.data, key->bytes, sizeof key->bytes) == 0)
+      return answer->person->role;
+  }
+}
+
+static void
+await_role(WorldClone *clone, const DocName *name, const IdentityPublic *key, Doppel__Room__Role role)
+{
+  gint64 until = g_get_monotonic_time() + PATIENCE_US;
+  for (; role_of(clone, name, key) != role; g_usleep(20000))
+    g_assert_cmpint(g_get_monotonic_time(), <, until);
+}
+
+/* The directory has a carol, who is no member: the one who is to be removed is the member of that name. */
+static void
+check_other_carol(WorldClone *alice, const DocName *name)
+{
+  const guint8 seed[IDENTITY_SEED_LENGTH] = {77};
+  g_autoptr(IdentityKey) other = identity_key_from_seed(seed);
+  const IdentityPublic *key = identity_key_public(other);
+  g_assert_cmpint(change_role(alice, name, "carol", DOPPEL__ROOM__ROLE__NO_MEMBER), ==,
+                  DOC_ROOM_WHY(NOT_FOUND));
+  g_assert_cmpint(invite_key(alice, name, "carol", key), ==, DOC_ROOM_WHY(NONE));
+  await_role(alice, name, key, DOPPEL__ROOM__ROLE__READER);
+  g_assert_cmpint(change_role(alice, name, "carol", DOPPEL__ROOM__ROLE__NO_MEMBER), ==, DOC_ROOM_WHY(NONE));
+  await_role(alice, name, key, DOPPEL__ROOM__ROLE__NO_MEMBER);
+}
+
 static gboolean
 is_removed(const Doppel__Room__Person *person)
 {
@@ -381,6 +436,7 @@ test_two_clones(void)
   copies_until(&of_alice, &of_bob, 9);
   g_assert_true(ot_text_equal(of_alice.text, of_bob.text));
   await_bob(alice, &name, has_shown_a_head);
+  check_other_carol(alice, &name);
   check_heads(alice, bob, carol, &name);
   copy_clear(&of_alice);
   copy_clear(&of_bob);

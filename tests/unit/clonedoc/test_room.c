@@ -189,6 +189,54 @@ test_joining(gconstpointer from_now)
   g_assert_cmpint(late->state, ==, DOPPEL__ROOM__STATE__JOINED);
 }
 
+static Doppel__Room__Why
+change_named(Keeper *owner, const DocName *name, const char *user, const Keeper *who, Doppel__Room__Role role)
+{
+  DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
+  Doppel__Room__Change change = DOPPEL__ROOM__CHANGE__INIT;
+  change.document = wire_borrow(name->bytes, sizeof name->bytes);
+  change.user = (char *)user;
+  change.role = role;
+  if (who) {
+    change.origin = wire_borrow(identity_key_public(who->user)->bytes, IDENTITY_PUBLIC_LENGTH);
+    change.key = wire_borrow(identity_key_public(who->key)->bytes, IDENTITY_PUBLIC_LENGTH);
+  }
+  question.change = &change;
+  g_autoptr(GPtrArray) answers = keeper_ask(owner, &question, DOC_ROOM_ASK(CHANGE));
+  const DocRoomAnswer *first = answers->pdata[0];
+  return first->what_case == DOC_ROOM_TELL(FAILED) ? first->failed->why : DOC_ROOM_WHY(NONE);
+}
+
+/* Of two who are called the same nobody is removed by that name; of one who is left they are. */
+static void
+test_names(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(3);
+  Keeper *owner = room_world_keeper(world, 0), *one = room_world_keeper(world, 1),
+         *other = room_world_keeper(world, 2);
+  DocName name;
+  keeper_create(owner, room_world_server(world, 0), &name);
+  Wanted wanted = {owner, &name};
+  room_world_until(world, is_there, &wanted);
+  g_assert_cmpint(change_named(owner, &name, "dora", one, WRITER), ==, DOC_ROOM_WHY(NONE));
+  g_assert_cmpint(change_named(owner, &name, "dora", other, WRITER), ==, DOC_ROOM_WHY(NONE));
+  for (guint i = 1; i < 3; i++) {
+    Keeper *each = room_world_keeper(world, i);
+    await_state(each, &name, DOPPEL__ROOM__STATE__INVITED);
+    g_assert_cmpint(keeper_accept(each, &name), ==, DOC_ROOM_WHY(NONE));
+    await_state(each, &name, DOPPEL__ROOM__STATE__JOINED);
+  }
+  g_assert_cmpint(change_named(owner, &name, "dora", NULL, NO_MEMBER), ==, DOC_ROOM_WHY(MISUSED));
+  g_assert_cmpint(change_named(owner, &name, "nora", NULL, NO_MEMBER), ==, DOC_ROOM_WHY(NOT_FOUND));
+  g_autofree char *key = identity_public_to_text(identity_key_public(one->user));
+  g_autofree char *user = g_strconcat("key:", key, NULL);
+  g_assert_cmpint(change_named(owner, &name, user, NULL, NO_MEMBER), ==, DOC_ROOM_WHY(NONE));
+  await_state(one, &name, DOPPEL__ROOM__STATE__REMOVED);
+  await_state(other, &name, DOPPEL__ROOM__STATE__JOINED);
+  g_assert_cmpint(change_named(owner, &name, "dora", NULL, NO_MEMBER), ==, DOC_ROOM_WHY(NONE));
+  await_state(other, &name, DOPPEL__ROOM__STATE__REMOVED);
+}
+
 /* Rooms and links end at any step; each key is in the text once. */
 static void
 test_kills(void)
@@ -975,6 +1023,7 @@ main(int argc, char **argv)
   g_test_add_func("/room/said", test_said);
   g_test_add_data_func("/room/joining", NULL, test_joining);
   g_test_add_data_func("/room/joining-from-now", "", test_joining);
+  g_test_add_func("/room/names", test_names);
   g_test_add_func("/room/kills", test_kills);
   g_test_add_func("/room/removed", test_removed);
   g_test_add_func("/room/check", test_check);
