@@ -457,6 +457,7 @@ doc_server_new(const DocServerOptions *options, GMainContext *context, GError **
   server->documents = documents;
   server->hungry = g_array_new(FALSE, FALSE, sizeof(guint64));
   server->followed = g_ptr_array_new();
+  server->asked = g_hash_table_new(doc_name_hash, doc_name_is);
   server->shelf = doc_shelf_new(MAX(options->open_max, 1), (GDestroyNotify)(void (*)(void))doc_task_free);
   server->clerk = doc_clerk_new(options->log, server->context, server);
   server->door = new_door(server);
@@ -491,6 +492,7 @@ doc_server_free(DocServer *server)
   g_main_context_unref(server->context);
   g_array_unref(server->hungry);
   g_ptr_array_unref(server->followed);
+  g_hash_table_unref(server->asked);
   g_free(server->complained);
   g_free(server);
 }

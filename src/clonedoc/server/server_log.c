@@ -10,7 +10,9 @@
 typedef struct {
   DocErrand errand;
   DocServer *server;
-  DocTask *task; /* whose; NULL: that of a follow, or none */
+  DocTask *task;    /* whose; NULL: that of a follow, or none */
+  GPtrArray *tasks; /* of DocTask: of all who want to know how long the document is */
+  gint begun;       /* atomic: the log is being asked that, and whoever comes now comes too late */
   guint64 visit, follow;
   DocName document;
   guint64 from, length;
@@ -34,6 +36,7 @@ errand_free(DocErrand *base)
   Errand *errand = (Errand *)base;
   if (errand->task)
     doc_task_free(errand->task);
+  g_clear_pointer(&errand->tasks, g_ptr_array_unref);
   if (errand->batch)
     doc_batch_free(errand->batch);
   g_clear_pointer(&errand->entries, g_ptr_array_unref);
@@ -64,7 +67,17 @@ static gboolean
 run_length(DocErrand *base, DocLog *log, GError **error)
 {
   Errand *errand = (Errand *)base;
+  g_atomic_int_set(&errand->begun, TRUE);
   return doc_log_length(log, &errand->document, &errand->length, error);
+}
+
+static void
+take_length(DocServer *server, const Errand *errand, DocTask *task)
+{
+  task->fresh = TRUE;
+  task->blind = errand->errand.error != NULL;
+  task->length = errand->length;
+  doc_server_put(server, task);
 }
 
 static void
@@ -72,24 +85,33 @@ length_done(DocErrand *base, gpointer data)
 {
   DocServer *server = data;
   Errand *errand = (Errand *)base;
+  g_autoptr(GPtrArray) tasks = g_steal_pointer(&errand->tasks);
   note_error(server, errand);
-  DocTask *task = g_steal_pointer(&errand->task);
-  task->fresh = TRUE;
-  task->blind = base->error != NULL;
-  task->length = errand->length;
+  if (g_hash_table_lookup(server->asked, &errand->document) == errand)
+    g_hash_table_remove(server->asked, &errand->document);
   DocOpen *open = doc_shelf_find(server->shelf, &errand->document);
-  if (open && open->state == DOC_OPEN_READY && !task->blind &&
+  if (open && open->state == DOC_OPEN_READY && !base->error &&
       errand->length != doc_history_number(open->history))
     doc_shelf_read_again(server->shelf, open, errand->length < doc_history_number(open->history));
-  doc_server_put(server, task);
+  while (tasks->len > 0)
+    take_length(server, errand, g_ptr_array_steal_index(tasks, 0));
 }
 
+/* What is asked for many who follow one document is asked once: but whoever comes when the log is being asked
+ * already may know more than it is about to say. */
 void
 doc_server_ask(DocServer *server, DocTask *task)
 {
-  Errand *errand = errand_new(server, run_length, length_done);
-  errand->task = task;
+  Errand *errand = g_hash_table_lookup(server->asked, &task->call->document);
+  if (errand && !g_atomic_int_get(&errand->begun)) {
+    g_ptr_array_add(errand->tasks, task);
+    return;
+  }
+  errand = errand_new(server, run_length, length_done);
   errand->document = task->call->document;
+  errand->tasks = g_ptr_array_new_with_free_func((GDestroyNotify)(void (*)(void))doc_task_free);
+  g_ptr_array_add(errand->tasks, task);
+  g_hash_table_replace(server->asked, &errand->document, errand);
   doc_clerk_send(server->clerk, &errand->errand);
 }
 

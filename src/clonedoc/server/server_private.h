@@ -64,6 +64,7 @@ struct DocServer {
   GQueue later;    /* of DocTask: entries, until it is */
   gboolean reads;  /* a slice for the shelf */
   gboolean polls;
+  GHashTable *asked;   /* DocName → the errand, server_log.c's, that asks last how long it is */
   GPtrArray *followed; /* of DocOpen */
   guint polled;        /* of them: the one that was held against the log last */
   GArray *hungry;      /* of guint64: visits that may ask more now */

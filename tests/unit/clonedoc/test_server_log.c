@@ -17,6 +17,8 @@ static struct {
   gboolean to_read;     /* what stands before it is to be read */
   guint reads;          /* so many have passed, */
   guint from_first;     /* of them from the first entry of a document on */
+  gboolean holds, held; /* what has read a length is to stand behind the gate; stands there */
+  guint lengths;        /* so many were read */
 } gate;
 
 typedef struct {
@@ -119,6 +121,40 @@ await_waiting(ServerWorld *world)
   }
 }
 
+static void
+hold(void)
+{
+  g_mutex_lock(&gate.lock);
+  gate.lengths++;
+  gate.held = gate.holds;
+  while (gate.holds && !gate.hurries)
+    g_cond_wait(&gate.moved, &gate.lock);
+  gate.held = FALSE;
+  g_mutex_unlock(&gate.lock);
+}
+
+static void
+set_holds(gboolean holds)
+{
+  g_mutex_lock(&gate.lock);
+  gate.holds = holds;
+  g_cond_broadcast(&gate.moved);
+  g_mutex_unlock(&gate.lock);
+}
+
+/* Until a length was read, and is not told. */
+static void
+await_held(ServerWorld *world)
+{
+  for (gboolean held = FALSE; !held;) {
+    g_main_context_iteration(world->context, FALSE);
+    g_usleep(1000);
+    g_mutex_lock(&gate.lock);
+    held = gate.held;
+    g_mutex_unlock(&gate.lock);
+  }
+}
+
 static gboolean
 gate_append(DocLog *log, DocLogPut *puts, guint count, GError **error)
 {
@@ -140,7 +176,11 @@ gate_read(DocLog *log, const DocName *document, guint64 from, guint count, gsize
 static gboolean
 gate_length(DocLog *log, const DocName *document, guint64 *length, GError **error)
 {
-  return pass(FALSE, error) && doc_log_length(((GateLog *)log)->inner, document, length, error);
+  if (!pass(FALSE, error))
+    return FALSE;
+  gboolean good = doc_log_length(((GateLog *)log)->inner, document, length, error);
+  hold();
+  return good;
 }
 
 static gboolean
@@ -311,6 +351,40 @@ test_more_elsewhere(void)
     g_assert_cmpuint(told->call, ==, calls[i]);
     g_assert_cmpuint(told->head.number, ==, 2);
   }
+}
+
+/* However many ask for one document, the log is asked once for all who came before it was; who came after
+ * that may have seen at another server what it did not say. */
+static void
+test_lengths(void)
+{
+  g_autoptr(ServerWorld) world = begin(NULL);
+  g_auto(Text) text = {0};
+  guint64 calls[ENTRIES];
+  text_init(&text, world, 1);
+  g_autoptr(DocEnvelope) edit = person_edit(text.author, text.history, "elsewhere");
+  g_autoptr(GBytes) packed = doc_envelope_pack(edit);
+  g_autoptr(DocClientEvent) known =
+      world_client_answer(text.client, doc_client_head(text.client->client, &text.name));
+  g_assert_cmpuint(known->head.number, ==, 1);
+  set_holds(TRUE);
+  guint lengths = gate.lengths;
+  guint64 before = doc_server_counters(world->server).calls;
+  guint64 first = doc_client_head(text.client->client, &text.name);
+  await_held(world);
+  g_autoptr(DocLog) elsewhere = doc_log_open(world->folder, NULL);
+  g_assert_cmpint(doc_log_append(elsewhere, &text.name, 2, packed, NULL), ==, DOC_LOG_DONE);
+  for (guint i = 0; i < ENTRIES; i++)
+    calls[i] = doc_client_head(text.client->client, &text.name);
+  await_calls(world, before, 1 + ENTRIES);
+  set_holds(FALSE);
+  g_autoptr(DocClientEvent) early = world_client_answer(text.client, first);
+  g_assert_cmpuint(early->head.number, >=, 1);
+  for (guint i = 0; i < ENTRIES; i++) {
+    g_autoptr(DocClientEvent) told = world_client_answer(text.client, calls[i]);
+    g_assert_cmpuint(told->head.number, ==, 2);
+  }
+  g_assert_cmpuint(gate.lengths, ==, lengths + 2);
 }
 
 /* Entries of several that fail together, again and again: the document is read from its first entry once. */
@@ -507,6 +581,7 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/doc/server-log/silent", test_silent);
   g_test_add_func("/doc/server-log/more-elsewhere", test_more_elsewhere);
+  g_test_add_func("/doc/server-log/lengths", test_lengths);
   g_test_add_func("/doc/server-log/many-follows", test_many_follows);
   g_test_add_func("/doc/server-log/many-reads", test_many_reads);
   g_test_add_func("/doc/server-log/gone", test_gone);
