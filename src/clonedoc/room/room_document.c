@@ -13,6 +13,7 @@ room_document_new(DocRoom *room, const DocName *name, const char *title)
   document->room = room;
   document->name = *name;
   document->title = g_strdup(title);
+  document->given = g_array_new(FALSE, FALSE, sizeof(guint64));
   document->fresh = g_ptr_array_new_with_free_func((GDestroyNotify)room_entry_free);
   document->copies = g_ptr_array_new_with_free_func((GDestroyNotify)room_copy_free);
   document->people = g_ptr_array_new_with_free_func((GDestroyNotify)room_person_free);
@@ -38,6 +39,7 @@ room_document_free(RoomDocument *document)
   doc_head_clear(&document->ahead);
   g_clear_pointer(&document->proof, g_bytes_unref);
   g_free(document->fault_words);
+  g_array_unref(document->given);
   g_ptr_array_unref(document->fresh);
   g_ptr_array_unref(document->copies);
   g_ptr_array_unref(document->people);

@@ -6,6 +6,8 @@
 #include "clonedoc/room/room_struct.h"
 
 #define PAUSE_MS   2000
+#define GIVE_MOST  32u        /* entries on their way at a time, */
+#define GIVE_BYTES (1u << 20) /* or of so many bytes */
 #define AHEAD_MOST (2 * DOC_BEHIND_MAX)
 
 static void
@@ -55,7 +57,8 @@ room_recover_begin(RoomDocument *document, char **addresses, gsize count, const 
     return FALSE;
   document->stage = ROOM_STAGE(RECOVERING);
   g_clear_pointer(&document->onto, doc_document_free);
-  document->append_next = 0;
+  document->give_next = 0;
+  document->give_most = 1;
   document->again_at = 0;
   document->failures = 0;
   document->stuck = FALSE;
@@ -88,7 +91,7 @@ room_recover_drive(RoomDocument *document)
     give_up(document, error);
     return;
   }
-  if (document->read == 0 && document->append == 0 && document->append_next == 0)
+  if (document->read == 0 && document->give_next == 0)
     document->read = doc_client_read(document->server->client, &document->name,
                                      doc_document_number(document->onto) + 1, 0);
 }
@@ -120,7 +123,6 @@ finish(RoomDocument *document)
       doc_document_number(onto) < document->invitation_number ? ROOM_STAGE(JOINING) : ROOM_STAGE(JOINED);
   document->forget_entries = TRUE;
   document->forget_after = doc_document_number(onto);
-  document->append_next = 0;
   g_clear_pointer(&document->fault_words, g_free);
   g_clear_pointer(&document->appended, g_bytes_unref);
   document->facts_dirty = TRUE;
@@ -171,41 +173,81 @@ room_recover_read(RoomDocument *document, const DocClientEvent *event)
   if (event->head.number > doc_document_number(document->onto))
     return;
   if (doc_document_number(document->doc) > doc_document_number(document->onto))
-    document->append_next = doc_document_number(document->onto) + 1;
+    document->give_next = doc_document_number(document->onto) + 1;
   else
     finish(document);
+}
+
+/* ---- giving ---- */
+
+typedef struct {
+  RoomDocument *document;
+  gsize bytes;
+} Giving;
+
+static gboolean
+give(guint64 number, GBytes *entry, DocVerdict verdict, gint64 time, gpointer data)
+{
+  Giving *giving = data;
+  RoomDocument *document = giving->document;
+  if (number != document->give_next + document->given->len)
+    return FALSE;
+  guint64 call = doc_client_append(document->server->client, &document->name, entry);
+  g_array_append_val(document->given, call);
+  giving->bytes += g_bytes_get_size(entry);
+  return document->given->len < document->give_most && giving->bytes < GIVE_BYTES;
 }
 
 /* What is kept is sent as it was: it has the number that it had, unless others were first. */
 void
 room_recover_release(RoomDocument *document)
 {
-  if (document->append_next == 0 || document->append > 0)
+  g_autoptr(GError) error = NULL;
+  Giving giving = {document};
+  if (document->give_next == 0 || document->given->len > 0)
     return;
-  g_autoptr(GPtrArray) entries = room_entries(document, document->append_next, document->append_next, NULL);
-  if (entries) {
-    document->append = doc_client_append(document->server->client, &document->name, entries->pdata[0]);
-  } else {
-    g_autoptr(GError) error = g_error_new_literal(DOPPEL_ERROR, DOPPEL_ERROR_NOT_FOUND,
-                                                  "the server lacks entries that are not kept here");
-    give_up(document, error);
-  }
+  room_entries_each(document, document->give_next, doc_document_number(document->doc), give, &giving, NULL);
+  if (document->given->len > 0)
+    return;
+  doppel_error_set(&error, DOPPEL_ERROR_NOT_FOUND, "the server lacks entries that are not kept here");
+  give_up(document, error);
 }
 
-void
+/* One of those under way has not the number that it had. Those behind it are not waited for, and fewer are
+ * sent then: where the server was busy with one, it has judged the next without it. */
+static void
+look_again(RoomDocument *document, const DocAnswer *answer)
+{
+  room_document_quiet(document);
+  document->give_most = 1;
+  document->give_next = 0;
+  if (answer->status != DOC_STATUS(FULL) && answer->status != DOC_STATUS(FAILED))
+    return;
+  document->again_at = clock_now_ns() + MS(PAUSE_MS);
+  room_words(document, answer->words ? answer->words : doc_status_name(answer->status));
+}
+
+gboolean
 room_recover_appended(RoomDocument *document, const DocClientEvent *event)
 {
-  const DocAnswer *answer = event->answer;
-  document->append = 0;
-  if (answer->status == DOC_STATUS(OK) && answer->number == document->append_next &&
-      document->append_next < doc_document_number(document->doc)) {
-    document->append_next++;
-    return;
+  gboolean found = FALSE, all = TRUE;
+  for (guint i = 0; i < document->given->len; i++) {
+    guint64 *call = &g_array_index(document->given, guint64, i);
+    if (*call == event->call &&
+        (event->answer->status != DOC_STATUS(OK) || event->answer->number != document->give_next + i)) {
+      look_again(document, event->answer);
+      return TRUE;
+    }
+    found = found || *call == event->call;
+    *call = *call == event->call ? 0 : *call;
+    all = all && *call == 0;
   }
-  if (answer->status == DOC_STATUS(FULL) || answer->status == DOC_STATUS(FAILED)) {
-    document->again_at = clock_now_ns() + MS(PAUSE_MS);
-    room_words(document, answer->words ? answer->words : doc_status_name(answer->status));
-    return;
-  }
-  document->append_next = 0; /* looks what is there now */
+  if (!found || !all)
+    return found;
+  document->give_next += document->given->len;
+  g_array_set_size(document->given, 0);
+  document->give_most = MIN(2 * document->give_most, GIVE_MOST);
+  if (document->give_next > doc_document_number(document->doc))
+    document->give_next = 0; /* looks what is there now */
+  return TRUE;
 }

@@ -48,15 +48,24 @@ room_server_free(RoomServer *server)
   g_free(server);
 }
 
+static void
+end_call(RoomDocument *document, guint64 *call)
+{
+  if (*call > 0 && document->server->client)
+    doc_client_end(document->server->client, *call);
+  *call = 0;
+}
+
 void
 room_document_quiet(RoomDocument *document)
 {
-  guint64 *calls[] = {&document->follow, &document->append, &document->read, &document->ask};
-  for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
-    if (*calls[i] > 0 && document->server->client)
-      doc_client_end(document->server->client, *calls[i]);
-    *calls[i] = 0;
-  }
+  end_call(document, &document->follow);
+  end_call(document, &document->append);
+  end_call(document, &document->read);
+  end_call(document, &document->ask);
+  for (guint i = 0; i < document->given->len; i++)
+    end_call(document, &g_array_index(document->given, guint64, i));
+  g_array_set_size(document->given, 0);
   g_clear_pointer(&document->appended, g_bytes_unref);
 }
 
@@ -179,10 +188,7 @@ on_event(RoomDocument *document, DocClientEvent *event)
   if (event->call == document->follow) {
     on_follow(document, event);
   } else if (event->call == document->append) {
-    if (document->stage == ROOM_STAGE(RECOVERING))
-      room_recover_appended(document, event);
-    else
-      on_append(document, event);
+    on_append(document, event);
   } else if (event->call == document->read) {
     if (document->stage == ROOM_STAGE(RECOVERING))
       room_recover_read(document, event);
@@ -193,6 +199,8 @@ on_event(RoomDocument *document, DocClientEvent *event)
     if (event->head.packed && room_fault(document) == DOC_FAULT_NONE &&
         document->stage != ROOM_STAGE(RECOVERING))
       room_take_head(document, &event->head);
+  } else {
+    room_recover_appended(document, event);
   }
 }
 
@@ -206,6 +214,7 @@ found_out(RoomServer *server, const GError *why)
     if (document->server != server)
       continue;
     document->follow = document->append = document->read = document->ask = 0;
+    g_array_set_size(document->given, 0);
     g_clear_pointer(&document->appended, g_bytes_unref);
     if (document->doc && room_fault(document) == DOC_FAULT_NONE) {
       doc_document_stop(document->doc, DOC_FAULT_DAMAGED, doc_document_number(document->doc), NULL);

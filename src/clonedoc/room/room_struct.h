@@ -77,9 +77,11 @@ typedef struct {
   guint64 invitation_number;
   DocCheckpoint start;
   GBytes *start_entry;
-  DocDocument *doc;                  /* NULL: INVITED */
-  DocDocument *onto;                 /* RECOVERING */
-  guint64 append_next;               /* RECOVERING: the number of the kept entry that the server is given */
+  DocDocument *doc;  /* NULL: INVITED */
+  DocDocument *onto; /* RECOVERING */
+  guint64 give_next; /* RECOVERING: the number of the kept entry that the server is given; 0: none */
+  GArray *given;     /* ... the calls, of guint64, of that one and those behind it; 0: it is answered */
+  guint give_most;   /* ... so many at a time */
   guint64 follow, append, read, ask; /* calls; 0: none */
   GBytes *appended;                  /* what was sent last */
   gint64 again_at;                   /* CLOCK_MONOTONIC ns: after something failed; 0: at once */
@@ -221,7 +223,8 @@ gboolean room_recover_begin(RoomDocument *document, char **addresses, gsize coun
 void room_recover_drive(RoomDocument *document);
 void room_recover_read(RoomDocument *document, const DocClientEvent *event);
 void room_recover_release(RoomDocument *document);
-void room_recover_appended(RoomDocument *document, const DocClientEvent *event);
+gboolean room_recover_appended(RoomDocument *document,
+                               const DocClientEvent *event); /* FALSE: another call's */
 
 /* room_talk.c, room_answer.c */
 void room_talk_free(RoomTalk *talk);

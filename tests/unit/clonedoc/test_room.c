@@ -729,6 +729,59 @@ test_rollback(void)
   g_assert_cmpstr(text, ==, "meanwhile early middle late ");
 }
 
+static guint denied;
+
+/* Of entries that it has taken it denies some. */
+static void
+deny_some(const IdentityPublic *peer, const DocName *document, DocAnswer *answer, gpointer data)
+{
+  static guint count;
+  if (answer->status != DOC_STATUS(OK) || answer->number == 0 || answer->entries->len > 0 || ++count % 7 != 0)
+    return;
+  answer->status = DOC_STATUS(DENIED);
+  answer->number = 0;
+  denied++;
+}
+
+/* A server that has nothing of a long history is given it again by both at once: many entries at a time, and
+ * each once, whatever it answers. */
+static void
+test_recover_long(gconstpointer denies)
+{
+  enum { ROUNDS = 60 };
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  DocName name;
+  make_document(world, &name, WRITER, FALSE);
+  Device *first = device_new(room_world_keeper(world, 0), &name, 1);
+  Device *second = device_new(room_world_keeper(world, 1), &name, 1);
+  for (guint i = 0; i < ROUNDS; i++) {
+    device_type(i % 2 ? first : second, 0, "x");
+    g_free(room_world_settle(world, &name, i + 1));
+  }
+  g_autoptr(DocRoomAnswer) before = keeper_row(room_world_keeper(world, 0), &name);
+  g_assert_cmpuint(before->row->number, >=, ROUNDS);
+  DocServerOptions options = DOC_SERVER_OPTIONS_DEFAULT;
+  options.rate = 0;
+  options.hand_out = denies ? deny_some : NULL;
+  ServerWorld *other = server_world_new(NULL, &options);
+  g_ptr_array_add(world->servers, other);
+  for (guint i = 0; i < 2; i++)
+    g_assert_cmpint(keeper_recover(room_world_keeper(world, i), &name, other), ==, DOC_ROOM_WHY(NONE));
+  device_type(first, 0, "y");
+  g_free(room_world_settle(world, &name, ROUNDS + 1));
+  for (guint i = 0; i < 2; i++) {
+    g_autoptr(DocRoomAnswer) row = keeper_row(room_world_keeper(world, i), &name);
+    g_assert_cmpint(row->row->state, ==, DOPPEL__ROOM__STATE__JOINED);
+    g_assert_cmpuint(row->row->number, ==, before->row->number + 1);
+  }
+  DocServerCounters counters = doc_server_counters(other->server);
+  g_assert_cmpuint(counters.appended, ==, before->row->number + 1);
+  if (denies)
+    g_assert_cmpuint(denied, >, 0);
+  else
+    g_assert_cmpuint(counters.batches, <=, counters.appended / 2);
+}
+
 /* ---- a disk that fails ---- */
 
 /* Each byte of what is kept counts, and the entry is named. None of it is the server's fault. */
@@ -1035,6 +1088,8 @@ main(int argc, char **argv)
   g_test_add_func("/room/left-out", test_left_out);
   g_test_add_func("/room/left-out-later", test_left_out_later);
   g_test_add_func("/room/rollback", test_rollback);
+  g_test_add_data_func("/room/recover-long", NULL, test_recover_long);
+  g_test_add_data_func("/room/recover-long-denied", "", test_recover_long);
   g_test_add_func("/room/damaged", test_damaged);
   g_test_add_func("/room/invitations", test_invitations);
   g_test_add_func("/room/strangers", test_strangers);
