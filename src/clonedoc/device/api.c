@@ -21,7 +21,7 @@ struct DoppelDoc {
   gboolean direct;
   DocCopies *copies;
   DocKnown *known;
-  DocRow *row; /* as it was known when this was opened; or NULL */
+  DocRow *row; /* as it is known on this device, but for numbers; or NULL */
   DocCopy *copy;
   DocSession *session;
   OtOp *untaken; /* what is in the copy and not in what the editor shows; or NULL */
@@ -303,6 +303,18 @@ doppel_doc_fd(const DoppelDoc *doc)
   return doc->ready;
 }
 
+/* What this user may is known without the clone, too. */
+static void
+keep_row(DoppelDoc *doc)
+{
+  const DocRow *row = doc_session_row(doc->session);
+  if (!row || (doc->row && doc->row->role == row->role && doc->row->state == row->state))
+    return;
+  doc_known_keep(doc->copies, row, NULL); /* which the next one does who can */
+  g_clear_pointer(&doc->row, doc_row_free);
+  doc->row = doc_row_copy(row);
+}
+
 int
 doppel_doc_work(DoppelDoc *doc, char **why)
 {
@@ -310,6 +322,7 @@ doppel_doc_work(DoppelDoc *doc, char **why)
   g_autoptr(OtOp) shown = NULL;
   gboolean good = doc_session_work(doc->session, &shown, &error);
   note(doc, shown);
+  keep_row(doc);
   watch(doc);
   return good ? 0 : tell(error, why);
 }

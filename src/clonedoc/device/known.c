@@ -76,6 +76,15 @@ doc_known_row(const DocKnown *known)
   return doppel__room__row__unpack(NULL, length, data);
 }
 
+DocRow *
+doc_row_copy(const DocRow *row)
+{
+  g_autoptr(GBytes) packed = wire_pack(&row->base);
+  gsize length;
+  const void *data = g_bytes_get_data(packed, &length);
+  return doppel__room__row__unpack(NULL, length, data);
+}
+
 gboolean
 doc_row_is_accepted(const DocRow *row, GError **error)
 {

@@ -37,6 +37,7 @@ DocKnown *doc_known_find(DocCopies *copies, const char *word, DocAsker ask, GErr
 /* What the clone said last of it; NULL: nothing that makes sense. The caller's, to be freed with
  * doc_row_free(). */
 DocRow *doc_known_row(const DocKnown *known);
+DocRow *doc_row_copy(const DocRow *row);
 void doc_row_free(DocRow *row);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DocRow, doc_row_free)
 

@@ -121,14 +121,15 @@ typedef struct {
   guint64 told_version;
   DocRole told_role;
   gboolean told_settled;
-  guint pace_ms;  /* of an open copy */
-  gint64 pair_at; /* CLOCK_MONOTONIC ns: the pair's next message, no sooner; 0: there was none to be said */
-  gboolean said, said_joined; /* ... that the copy has everything; and that was of a history that was read */
-  gboolean brief;             /* of a verification: the finding alone */
-  gint64 verify_at;           /* CLOCK_MONOTONIC ns, since when; 0: it is not being verified */
-  RoomCheck *check;           /* NULL: there is nothing to be read again */
-  gboolean checked;           /* that is over */
-  gint64 told_at;             /* CLOCK_MONOTONIC ns: how far it is */
+  guint pace_ms;        /* of an open copy */
+  gboolean said;        /* ... and that it has everything, */
+  gboolean said_joined; /* of a history that was read */
+  gint64 pair_at;   /* CLOCK_MONOTONIC ns: the pair's next message, no sooner; 0: there was none to be said */
+  gboolean brief;   /* of a verification: the finding alone */
+  gint64 verify_at; /* CLOCK_MONOTONIC ns, since when; 0: it is not being verified */
+  RoomCheck *check; /* NULL: there is nothing to be read again */
+  gboolean checked; /* that is over */
+  gint64 told_at;   /* CLOCK_MONOTONIC ns: how far it is */
   RoomStay stay;
   gboolean hands;         /* the invitation of `invited` is waited for */
   IdentityPublic invited; /* their key */
@@ -223,8 +224,8 @@ gboolean room_recover_begin(RoomDocument *document, char **addresses, gsize coun
 void room_recover_drive(RoomDocument *document);
 void room_recover_read(RoomDocument *document, const DocClientEvent *event);
 void room_recover_release(RoomDocument *document);
-gboolean room_recover_appended(RoomDocument *document,
-                               const DocClientEvent *event); /* FALSE: another call's */
+/* FALSE: it is of another call. */
+gboolean room_recover_appended(RoomDocument *document, const DocClientEvent *event);
 
 /* room_talk.c, room_answer.c */
 void room_talk_free(RoomTalk *talk);
