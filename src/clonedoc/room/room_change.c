@@ -108,23 +108,27 @@ is_or_will_be(const RoomDocument *document, const RoomPerson *person)
          doc_history_role(doc_document_history(document->doc), &person->key) != DOC_NONE;
 }
 
-/* Several people may be called the same: by their owner, by others, by directories. */
+/* Several people may be called the same: by their owner, by others, by directories. `origin` NULL: a name is
+ * all that was said; else with a name of its own it is what a clone has found under that. */
 static gboolean
 is_clear(const RoomDocument *document, const Doppel__Room__Change *change, const IdentityPublic *origin,
          GError **error)
 {
-  const RoomPerson *first = NULL;
-  for (guint i = 0; !origin && i < document->people->len; i++) {
+  const IdentityPublic *first = origin;
+  gboolean by_name = !origin || change->name[0];
+  for (guint i = 0; by_name && i < document->people->len; i++) {
     const RoomPerson *person = document->people->pdata[i];
     if (!is_or_will_be(document, person) || !is_meant(person, change, NULL))
       continue;
-    if (first && !identity_public_equal(&first->user, &person->user))
+    if (first && !identity_public_equal(first, &person->user))
       return doppel_error_set(
           error, DOPPEL_ERROR_USAGE,
-          "several members are called %s: write the \"user\" of the one whom you mean, as "
-          "\"doppel doc members --json\" says it",
+          origin ? "a member is called %s who is not the one that your clone finds in a directory: write the "
+                   "\"key:...\" of the one whom you mean (\"doppel whois\", or \"doppel doc members --json\")"
+                 : "several members are called %s: write the \"user\" of the one whom you mean, as "
+                   "\"doppel doc members --json\" says it",
           change->user);
-    first = person;
+    first = &person->user;
   }
   return TRUE;
 }

@@ -313,6 +313,7 @@ check_other_carol(WorldClone *alice, const DocName *name)
                   DOC_ROOM_WHY(NOT_FOUND));
   g_assert_cmpint(invite_key(alice, name, "carol", key), ==, DOC_ROOM_WHY(NONE));
   await_role(alice, name, key, DOPPEL__ROOM__ROLE__READER);
+  g_assert_cmpint(invite(alice, name, "carol"), ==, DOC_ROOM_WHY(MISUSED));
   g_assert_cmpint(change_role(alice, name, "carol", DOPPEL__ROOM__ROLE__NO_MEMBER), ==, DOC_ROOM_WHY(NONE));
   await_role(alice, name, key, DOPPEL__ROOM__ROLE__NO_MEMBER);
 }

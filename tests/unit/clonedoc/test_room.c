@@ -190,12 +190,14 @@ test_joining(gconstpointer from_now)
 }
 
 static Doppel__Room__Why
-change_named(Keeper *owner, const DocName *name, const char *user, const Keeper *who, Doppel__Room__Role role)
+change_found(Keeper *owner, const DocName *name, const char *user, const char *found, const Keeper *who,
+             Doppel__Room__Role role)
 {
   DocRoomQuestion question = DOPPEL__ROOM__QUESTION__INIT;
   Doppel__Room__Change change = DOPPEL__ROOM__CHANGE__INIT;
   change.document = wire_borrow(name->bytes, sizeof name->bytes);
   change.user = (char *)user;
+  change.name = (char *)found;
   change.role = role;
   if (who) {
     change.origin = wire_borrow(identity_key_public(who->user)->bytes, IDENTITY_PUBLIC_LENGTH);
@@ -205,6 +207,12 @@ change_named(Keeper *owner, const DocName *name, const char *user, const Keeper 
   g_autoptr(GPtrArray) answers = keeper_ask(owner, &question, DOC_ROOM_ASK(CHANGE));
   const DocRoomAnswer *first = answers->pdata[0];
   return first->what_case == DOC_ROOM_TELL(FAILED) ? first->failed->why : DOC_ROOM_WHY(NONE);
+}
+
+static Doppel__Room__Why
+change_named(Keeper *owner, const DocName *name, const char *user, const Keeper *who, Doppel__Room__Role role)
+{
+  return change_found(owner, name, user, "", who, role);
 }
 
 /* Of two who are called the same nobody is removed by that name; of one who is left they are. */
@@ -219,6 +227,9 @@ test_names(void)
   Wanted wanted = {owner, &name};
   room_world_until(world, is_there, &wanted);
   g_assert_cmpint(change_named(owner, &name, "dora", one, WRITER), ==, DOC_ROOM_WHY(NONE));
+  /* A clone that has found somebody else under that name has not found whom its owner knows. */
+  g_assert_cmpint(change_found(owner, &name, "dora", "dora", other, READER), ==, DOC_ROOM_WHY(MISUSED));
+  g_assert_cmpint(change_found(owner, &name, "dora", "dora", one, WRITER), ==, DOC_ROOM_WHY(NONE));
   g_assert_cmpint(change_named(owner, &name, "dora", other, WRITER), ==, DOC_ROOM_WHY(NONE));
   for (guint i = 1; i < 3; i++) {
     Keeper *each = room_world_keeper(world, i);
