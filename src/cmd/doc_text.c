@@ -161,11 +161,10 @@ is_over(pid_t pid, int *status)
 
 /* While the editor runs, each save goes to the others, and what they do is noted for the next one. */
 static gboolean
-follow_editor(DocFile *file, DocAt *at, pid_t pid, int *status, GError **error)
+follow_editor(DocFile *file, DocAt *at, int watch, pid_t pid, int *status, GError **error)
 {
-  g_auto(Fd) watch = doc_file_watch(file, error);
   g_auto(Fd) editor = (int)syscall(SYS_pidfd_open, pid, 0);
-  while (watch >= 0 && !is_over(pid, status)) {
+  while (!is_over(pid, status)) {
     g_autoptr(OtOp) shown = NULL;
     struct pollfd fds[] = {{.fd = watch, .events = POLLIN}, {.fd = editor, .events = POLLIN}};
     char events[4096];
@@ -177,17 +176,20 @@ follow_editor(DocFile *file, DocAt *at, pid_t pid, int *status, GError **error)
     if (read(watch, events, sizeof events) > 0)
       doc_file_absorb(file, at, NULL);
   }
-  return watch >= 0;
+  return TRUE;
 }
 
 static gboolean
 run_editor(DocFile *file, DocAt *at, GError **error)
 {
   int status = 0;
+  g_auto(Fd) watch = doc_file_watch(file, error); /* before anything can be saved */
+  if (watch < 0)
+    return FALSE;
   signal(SIGINT, SIG_IGN);
   signal(SIGQUIT, SIG_IGN);
   pid_t pid = start_editor(file->path, error);
-  gboolean good = pid >= 0 && follow_editor(file, at, pid, &status, error);
+  gboolean good = pid >= 0 && follow_editor(file, at, watch, pid, &status, error);
   if (pid >= 0 && !good)
     waitpid(pid, &status, 0);
   signal(SIGINT, SIG_DFL);
