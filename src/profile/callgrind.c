@@ -460,6 +460,12 @@ profile_callgrind_end(ProfileCallgrind *callgrind, GError **error)
 {
   if (callgrind->line->len > 0 && !end_line(callgrind, error))
     return NULL;
+  if (callgrind->number == 0) {
+    doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
+                     "the profile %s is empty: the program executed another one or was killed before its end",
+                     callgrind->name);
+    return NULL;
+  }
   if (!callgrind->ended || callgrind->dirty || callgrind->next != PLAIN) {
     doppel_error_set(
         error, DOPPEL_ERROR_HOSTILE,

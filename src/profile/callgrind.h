@@ -10,8 +10,8 @@
 /* The arguments of valgrind for a profile that can be read here, NULL-terminated, to be followed by
  * "--callgrind-out-file=PATH" and the program. The path needs "%p" (the process's id), since a child that is
  * forked writes a file as well, which repeats what its parent did until then. What executes another program,
- * as a shell's script does, or is killed leaves an empty file. LD_BIND_NOW=1 in the environment, as in
- * doppel's own runs, keeps the loader's look-ups out of the callers' costs. */
+ * as a shell's script does, leaves an empty file. LD_BIND_NOW=1 in the environment, as in doppel's own runs,
+ * keeps the loader's look-ups out of the callers' costs. */
 extern const char *const profile_callgrind_arguments[];
 
 typedef struct ProfileCallgrind ProfileCallgrind;
