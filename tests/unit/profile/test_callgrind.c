@@ -105,12 +105,12 @@ test_relative_positions(void)
   g_autoptr(ProfileGraph) graph = read_text(HEADER "ob=/opt/app\nfn=main\n0x1000 1\n+3 2\n* 4\n-1 8\n"
                                                    "cfn=work\ncalls=1 +254\n+16 100\n"
                                                    "jump=2 +40 \n+8 \n"
-                                                   "+1022 16\n"
+                                                   "+1149 16\n"
                                                    "fn=work\n0x1100 100\n"
                                                    "totals: 131\n");
   rig_expect(graph, "main", 15, 1, 0, 115);
   rig_expect(graph, "work", 100, 1, 0, 100);
-  /* 0x1002 + 1022 is in rest, where nothing tells how main's context came. */
+  /* 0x1002 + 1149 is the last byte of rest, where nothing tells how main's context came. */
   g_assert_cmpuint(rig_find(graph, "rest")->self, ==, 16);
 }
 
