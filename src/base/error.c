@@ -27,3 +27,14 @@ doppel_error_set(GError **error, DoppelErrorCode code, const char *format, ...)
   va_end(arguments);
   return FALSE;
 }
+
+gboolean
+doppel_error_set_foreign(GError **error, DoppelErrorCode code, const char *format, ...)
+{
+  va_list arguments;
+  va_start(arguments, format);
+  g_autofree char *raw = g_strdup_vprintf(format, arguments);
+  va_end(arguments);
+  g_autofree char *text = g_utf8_make_valid(raw, -1);
+  return doppel_error_set(error, code, "%s", text);
+}

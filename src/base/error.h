@@ -24,3 +24,8 @@ gboolean doppel_error_errno(GError **error, const char *format, ...) G_GNUC_PRIN
 
 /* Sets `error` with a code of the domain above. Always returns FALSE. */
 gboolean doppel_error_set(GError **error, DoppelErrorCode code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+/* The same of words that need not be UTF-8, as files and their names have them: what is no UTF-8 is shown as
+ * U+FFFD. */
+gboolean doppel_error_set_foreign(GError **error, DoppelErrorCode code, const char *format, ...)
+    G_GNUC_PRINTF(3, 4);

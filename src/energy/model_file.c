@@ -157,33 +157,21 @@ typedef struct {
   const char *path, *group;
 } Group;
 
-static gboolean refuse(GError **error, DoppelErrorCode code, const char *format, ...) G_GNUC_PRINTF(3, 4);
-
-/* As doppel_error_set(), of text that need not be UTF-8. */
-static gboolean
-refuse(GError **error, DoppelErrorCode code, const char *format, ...)
-{
-  va_list arguments;
-  va_start(arguments, format);
-  g_autofree char *raw = g_strdup_vprintf(format, arguments);
-  va_end(arguments);
-  g_autofree char *text = g_utf8_make_valid(raw, -1);
-  return doppel_error_set(error, code, "%s", text);
-}
-
 static gboolean
 read_key(const Group *group, const Key *key, gpointer to, GError **error)
 {
   g_autofree char *text = g_key_file_get_value(group->file, group->group, key->key, NULL);
   if (!text)
-    return !key->needed || refuse(error, DOPPEL_ERROR_USAGE, "%s: [%s] has no %s, which it needs: %s",
-                                  group->path, group->group, key->key, key->kind->allowed);
+    return !key->needed ||
+           doppel_error_set_foreign(error, DOPPEL_ERROR_USAGE, "%s: [%s] has no %s, which it needs: %s",
+                                    group->path, group->group, key->key, key->kind->allowed);
   if (!key->kind->read(g_strchomp(text), (char *)to + key->offset))
-    return refuse(error, DOPPEL_ERROR_USAGE, "%s: [%s] %s = \"%.80s\": it has to be %s", group->path,
-                  group->group, key->key, text, key->kind->allowed);
+    return doppel_error_set_foreign(error, DOPPEL_ERROR_USAGE, "%s: [%s] %s = \"%.80s\": it has to be %s",
+                                    group->path, group->group, key->key, text, key->kind->allowed);
   if (key->with && !g_key_file_has_key(group->file, group->group, key->with, NULL))
-    return refuse(error, DOPPEL_ERROR_USAGE, "%s: [%s] has %s, but no %s, which belongs to it", group->path,
-                  group->group, key->key, key->with);
+    return doppel_error_set_foreign(error, DOPPEL_ERROR_USAGE,
+                                    "%s: [%s] has %s, but no %s, which belongs to it", group->path,
+                                    group->group, key->key, key->with);
   return TRUE;
 }
 
@@ -207,8 +195,9 @@ read_keys(const Group *group, const Key *keys, guint count, gpointer to, GError 
     if (known)
       continue;
     g_autofree char *list = known_keys(keys, count);
-    return refuse(error, DOPPEL_ERROR_USAGE, "%s: there is no key \"%s\" in [%s]; there are: %s", group->path,
-                  *at, group->group, list);
+    return doppel_error_set_foreign(error, DOPPEL_ERROR_USAGE,
+                                    "%s: there is no key \"%s\" in [%s]; there are: %s", group->path, *at,
+                                    group->group, list);
   }
   for (guint i = 0; i < count; i++)
     if (!read_key(group, &keys[i], to, error))
@@ -239,8 +228,9 @@ count_tails(EnergyRadio *radio, const Group *group, GError **error)
     radio->tail_count++;
   for (guint i = radio->tail_count; i < ENERGY_TAILS; i++)
     if (radio->tails[i].s > 0 || radio->tails[i].ramp_s > 0)
-      return refuse(error, DOPPEL_ERROR_USAGE, "%s: [%s] has keys of tail%u, but no tail%u-s", group->path,
-                    group->group, i + 1, radio->tail_count + 1);
+      return doppel_error_set_foreign(error, DOPPEL_ERROR_USAGE,
+                                      "%s: [%s] has keys of tail%u, but no tail%u-s", group->path,
+                                      group->group, i + 1, radio->tail_count + 1);
   return TRUE;
 }
 
@@ -279,13 +269,15 @@ add_group(EnergyModelFile *to, const Group *group, GError **error)
     const char *called = group->group + strlen(kinds[i].prefix);
     if (!g_str_has_prefix(group->group, kinds[i].prefix))
       continue;
-    return is_name(called) ? kinds[i].add(to, group, called, error)
-                           : refuse(error, DOPPEL_ERROR_USAGE, "%s: [%s]: after \"%s\" comes %s", group->path,
-                                    group->group, kinds[i].prefix, name.allowed);
+    return is_name(called)
+               ? kinds[i].add(to, group, called, error)
+               : doppel_error_set_foreign(error, DOPPEL_ERROR_USAGE, "%s: [%s]: after \"%s\" comes %s",
+                                          group->path, group->group, kinds[i].prefix, name.allowed);
   }
-  return refuse(error, DOPPEL_ERROR_USAGE,
-                "%s: there is no group [%s]; there are [device NAME], [radio NAME] and [use]", group->path,
-                group->group);
+  return doppel_error_set_foreign(
+      error, DOPPEL_ERROR_USAGE,
+      "%s: there is no group [%s]; there are [device NAME], [radio NAME] and [use]", group->path,
+      group->group);
 }
 
 gboolean
@@ -298,8 +290,8 @@ energy_model_file_read(EnergyModelFile *file, const char *path, GError **error)
                            : g_error_matches(problem, G_FILE_ERROR, G_FILE_ERROR_NOENT)
                                ? DOPPEL_ERROR_NOT_FOUND
                                : DOPPEL_ERROR_FAILED;
-    return refuse(error, code, "cannot read the power models %s (doppel-energy(1)): %s", path,
-                  problem->message);
+    return doppel_error_set_foreign(error, code, "cannot read the power models %s (doppel-energy(1)): %s",
+                                    path, problem->message);
   }
   g_auto(GStrv) groups = g_key_file_get_groups(keys, NULL);
   for (char **at = groups; *at; at++)

@@ -61,20 +61,6 @@ policy_config_default(PolicyConfig *config)
     g_assert(set(config, &keys[i], keys[i].otherwise));
 }
 
-static gboolean refuse(GError **error, DoppelErrorCode code, const char *format, ...) G_GNUC_PRINTF(3, 4);
-
-/* As doppel_error_set(), of text that need not be UTF-8. */
-static gboolean
-refuse(GError **error, DoppelErrorCode code, const char *format, ...)
-{
-  va_list arguments;
-  va_start(arguments, format);
-  g_autofree char *raw = g_strdup_vprintf(format, arguments);
-  va_end(arguments);
-  g_autofree char *text = g_utf8_make_valid(raw, -1);
-  return doppel_error_set(error, code, "%s", text);
-}
-
 /* The names of the groups, or of a group's keys: "sync, opportunistic". */
 static char *
 names(const char *group)
@@ -99,14 +85,15 @@ take(PolicyConfig *config, GKeyFile *file, const char *path, const char *group, 
       key = &keys[i];
   if (!key) {
     g_autofree char *known = names(group);
-    return refuse(error, DOPPEL_ERROR_USAGE, "%s: there is no key \"%s\" in [%s]; there are: %s", path, name,
-                  group, known);
+    return doppel_error_set_foreign(error, DOPPEL_ERROR_USAGE,
+                                    "%s: there is no key \"%s\" in [%s]; there are: %s", path, name, group,
+                                    known);
   }
   g_autofree char *text = g_key_file_get_value(file, group, name, NULL);
   if (text && set(config, key, g_strchomp(text)))
     return TRUE;
-  return refuse(error, DOPPEL_ERROR_USAGE, "%s: [%s] %s = \"%.80s\": it has to be %s", path, group, name,
-                text ? text : "", key->kind->allowed);
+  return doppel_error_set_foreign(error, DOPPEL_ERROR_USAGE, "%s: [%s] %s = \"%.80s\": it has to be %s", path,
+                                  group, name, text ? text : "", key->kind->allowed);
 }
 
 static gboolean
@@ -117,8 +104,8 @@ take_group(PolicyConfig *config, GKeyFile *file, const char *path, const char *g
     known = known || strcmp(keys[i].group, group) == 0;
   if (!known) {
     g_autofree char *groups = names(NULL);
-    return refuse(error, DOPPEL_ERROR_USAGE, "%s: there is no group [%s]; there are: %s", path, group,
-                  groups);
+    return doppel_error_set_foreign(error, DOPPEL_ERROR_USAGE, "%s: there is no group [%s]; there are: %s",
+                                    path, group, groups);
   }
   g_auto(GStrv) found = g_key_file_get_keys(file, group, NULL, NULL);
   for (char **name = found; name && *name; name++)
@@ -136,8 +123,8 @@ policy_config_load(PolicyConfig *config, const char *path, GError **error)
     if (g_error_matches(problem, G_FILE_ERROR, G_FILE_ERROR_NOENT))
       return TRUE;
     DoppelErrorCode code = problem->domain == G_KEY_FILE_ERROR ? DOPPEL_ERROR_USAGE : DOPPEL_ERROR_FAILED;
-    return refuse(error, code, "cannot read the configuration %s (doppel.conf(5)): %s", path,
-                  problem->message);
+    return doppel_error_set_foreign(error, code, "cannot read the configuration %s (doppel.conf(5)): %s",
+                                    path, problem->message);
   }
   PolicyConfig taken = *config;
   g_auto(GStrv) groups = g_key_file_get_groups(file, NULL);
