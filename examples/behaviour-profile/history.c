@@ -72,8 +72,13 @@ GPtrArray *
 history_load(const char *path, const Tree *tree, GError **error)
 {
   g_autofree char *text = NULL;
-  if (!g_file_get_contents(path, &text, NULL, error))
+  gsize length;
+  if (!g_file_get_contents(path, &text, &length, error))
     return NULL;
+  if (strlen(text) != length) {
+    g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "%s: this is no text: it has a byte 0", path);
+    return NULL;
+  }
   g_autoptr(GPtrArray) visits = g_ptr_array_new_with_free_func(visit_free);
   gsize number = 1;
   for (char *line = text, *end; *line; line = end, number++) {

@@ -1,6 +1,7 @@
 /* behaviour-profile TREE LOG: which categories a user's visits speak of. README.md is its manual. */
 #include <locale.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "history.h"
@@ -93,7 +94,8 @@ print_profiles(const Tree *tree, GPtrArray *visits, const Options *options)
     print_profile(tree, all, visits->len, options);
     return;
   }
-  gint64 start = all[0]->time - all[0]->time % DAY, length = (gint64)options->period * DAY;
+  /* The day begins before the first visit, before 1970, too. */
+  gint64 start = all[0]->time - (all[0]->time % DAY + DAY) % DAY, length = (gint64)options->period * DAY;
   for (gsize i = 0, next; i < visits->len; i = next) {
     gint64 period = (all[i]->time - start) / length;
     for (next = i; next < visits->len && (all[next]->time - start) / length == period; next++)
@@ -144,7 +146,8 @@ main(int argc, char **argv)
   g_autoptr(GPtrArray) visits = history_load(argv[2], tree, &error);
   if (!visits)
     return fail(error->message);
-  tree_spread(tree, options.share);
+  if (!tree_spread(tree, options.share, &error))
+    return fail(error->message);
   print_profiles(tree, visits, &options);
-  return 0;
+  return ferror(stdout) ? fail("the output cannot be written") : 0;
 }

@@ -129,8 +129,13 @@ Tree *
 tree_load(const char *path, GError **error)
 {
   g_autofree char *text = NULL;
-  if (!g_file_get_contents(path, &text, NULL, error))
+  gsize length;
+  if (!g_file_get_contents(path, &text, &length, error))
     return NULL;
+  if (strlen(text) != length) {
+    bad(error, "%s: this is no text: it has a byte 0", path);
+    return NULL;
+  }
   g_autoptr(Tree) tree = g_new0(Tree, 1);
   tree->categories = g_ptr_array_new_with_free_func(category_free);
   tree->words = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -170,8 +175,8 @@ tree_find_word(const Tree *tree, const char *word)
   return (gint64)GPOINTER_TO_UINT(g_hash_table_lookup(tree->words, word)) - 1;
 }
 
-void
-tree_spread(Tree *tree, double share)
+gboolean
+tree_spread(Tree *tree, double share, GError **error)
 {
   /* From the end: what is below a category stands after it. */
   for (guint i = tree->categories->len; i-- > 0;) {
@@ -185,5 +190,8 @@ tree_spread(Tree *tree, double share)
       vector_add(&category->vector, &child->vector, share * child->weight);
     }
     category->norm = vector_norm(&category->vector);
+    if (!isfinite(category->norm))
+      return bad(error, "%s: its weights, and those below it, are too large", category->path);
   }
+  return TRUE;
 }

@@ -33,7 +33,7 @@ void tree_free(Tree *tree);
 gint64 tree_find_word(const Tree *tree, const char *word);
 
 /* Weighs words by what they tell, and adds to each category the words of those below it, each level counting
- * `share` of the one above. */
-void tree_spread(Tree *tree, double share);
+ * `share` of the one above. Fails where weights become too large to be numbers. */
+gboolean tree_spread(Tree *tree, double share, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Tree, tree_free)

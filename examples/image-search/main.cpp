@@ -34,7 +34,7 @@ const char *const usage =
     "  -h, --help\n"
     "\n"
     "For each picture one line: its name, how many faces, and each as X,Y,WIDTHxHEIGHT.\n"
-    "Exit status: 0, or 1 where something could not be read, 2 for a wrong command line.\n";
+    "Exit status: 0, or 1 where something could not be read or written, 2 for a wrong command line.\n";
 
 struct Options {
   FaceFinder::Options finder;
@@ -56,7 +56,7 @@ complain(const std::string &what)
   std::cerr << "image-search: " << what << "\n";
 }
 
-/* Reads a number; false where it is none, or less than the least. */
+/* Reads a number; false where it is none, less than the least, or has a fraction that Number has not. */
 template <typename Number>
 bool
 read_number(const char *text, double least, Number &number)
@@ -66,7 +66,7 @@ read_number(const char *text, double least, Number &number)
   if (end == text || *end || !(value >= least && value <= 10000))
     return false;
   number = static_cast<Number>(value);
-  return true;
+  return number == value;
 }
 
 /* Sets one option; false where its value is none. */
@@ -130,30 +130,51 @@ is_picture(const fs::path &path)
   return std::find(std::begin(endings), std::end(endings), ending) != std::end(endings);
 }
 
+/* Adds the pictures of a directory and all below it. */
+void
+list_pictures(const fs::path &path, std::vector<std::string> &found, Summary &summary)
+{
+  /* A link that leads nowhere is no error, and one to a directory is not followed. */
+  std::error_code error, nowhere;
+  for (fs::directory_iterator at(path, error), end; !error && at != end; at.increment(error))
+    if (fs::is_directory(at->symlink_status(nowhere)))
+      list_pictures(at->path(), found, summary);
+    else if (at->is_regular_file(nowhere) && is_picture(at->path()))
+      found.push_back(at->path().string());
+  if (error) {
+    complain(path.string() + ": " + error.message());
+    summary.errors++;
+  }
+}
+
 /* The pictures of a directory, sorted; anything else is itself. */
 std::vector<std::string>
 find_pictures(const std::string &path, Summary &summary)
 {
-  /* A link that leads nowhere is no error. */
-  std::error_code error, nowhere;
+  std::error_code error;
   std::vector<std::string> found;
   if (!fs::is_directory(path, error))
     return {path};
-  for (fs::recursive_directory_iterator at(path, error), end; at != end && !error; at.increment(error))
-    if (at->is_regular_file(nowhere) && is_picture(at->path()))
-      found.push_back(at->path().string());
-  if (error) {
-    complain(path + ": " + error.message());
-    summary.errors++;
-  }
+  list_pictures(path, found, summary);
   std::sort(found.begin(), found.end());
   return found;
+}
+
+/* Empty where it cannot be read. OpenCV throws where a picture says that it is enormous. */
+cv::Mat
+read_picture(const std::string &path)
+{
+  try {
+    return cv::imread(path, cv::IMREAD_GRAYSCALE);
+  } catch (const std::exception &) {
+    return {};
+  }
 }
 
 void
 search(FaceFinder &finder, const std::string &path, bool list_empty, Summary &summary)
 {
-  cv::Mat picture = cv::imread(path, cv::IMREAD_GRAYSCALE);
+  cv::Mat picture = read_picture(path);
   if (picture.empty()) {
     complain(path + ": this cannot be read as a picture");
     summary.errors++;
@@ -192,6 +213,11 @@ main(int argc, char **argv)
     return 1;
   }
   std::cout << summary.faces << " faces in " << summary.with_faces << " of " << summary.pictures
-            << " pictures\n";
+            << " pictures\n"
+            << std::flush;
+  if (!std::cout) {
+    complain("the output cannot be written");
+    return 1;
+  }
   return summary.errors ? 1 : 0;
 }

@@ -171,7 +171,9 @@ make(const Size &size, unsigned seed, const cv::Mat &portrait, const fs::path &f
 {
   cv::RNG dice(seed * 1000003ull + size.width);
   fs::create_directories(folder / "pictures");
-  std::ofstream planted(folder / "planted.txt");
+  std::ofstream planted;
+  planted.exceptions(std::ios::failbit | std::ios::badbit);
+  planted.open(folder / "planted.txt");
   for (int i = 0; i < size.pictures; i++) {
     cv::Mat picture = landscape(dice, cv::Size(size.width, size.height));
     build_houses(dice, picture);
@@ -186,6 +188,7 @@ make(const Size &size, unsigned seed, const cv::Mat &portrait, const fs::path &f
       planted << " " << face.x << "," << face.y << "," << face.width << "x" << face.height;
     planted << "\n";
   }
+  planted.close();
 }
 
 int

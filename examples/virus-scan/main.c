@@ -1,6 +1,7 @@
 /* virus-scan -d DATABASE PATH...: looks for the signatures of a data base in files. README.md is its manual.
  */
 #include <locale.h>
+#include <stdio.h>
 
 #include "scanner.h"
 
@@ -22,22 +23,24 @@ print_summary(const Scanner *scanner)
 }
 
 static int
+fail(const char *why)
+{
+  g_printerr("virus-scan: %s\n", why);
+  return FAILED;
+}
+
+static int
 scan(Scanner *scanner, char **paths, gboolean no_summary)
 {
   for (gsize i = 0; paths[i]; i++)
     scan_path(scanner, paths[i]);
   if (!no_summary)
     print_summary(scanner);
+  if (ferror(stdout))
+    return fail("the output cannot be written");
   if (scanner->summary.infected)
     return FOUND;
   return scanner->summary.errors ? FAILED : CLEAN;
-}
-
-static int
-fail(const char *why)
-{
-  g_printerr("virus-scan: %s\n", why);
-  return FAILED;
 }
 
 int

@@ -94,21 +94,34 @@ read_member(File *file, struct archive *archive, const char *name)
   return NULL;
 }
 
-static struct archive *
+static gboolean
+is_member(int status)
+{
+  return status == ARCHIVE_OK || status == ARCHIVE_WARN;
+}
+
+static int
 open_first(struct archive *archive, const guint8 *data, gsize size, struct archive_entry **entry)
 {
   int status = archive_read_open_memory(archive, data, size);
-  if (status == ARCHIVE_OK)
-    status = archive_read_next_header(archive, entry);
-  if (status == ARCHIVE_OK || status == ARCHIVE_WARN)
-    return archive;
-  archive_read_free(archive);
-  return NULL;
+  return status == ARCHIVE_OK ? archive_read_next_header(archive, entry) : status;
 }
 
-/* What is compressed has one member, its content, which may be a container again. */
+/* Goes to the next member, over what cannot be understood; `damaged` is set where there is such. */
+static gboolean
+next_member(struct archive *archive, struct archive_entry **entry, gboolean *damaged)
+{
+  int status;
+  while ((status = archive_read_next_header(archive, entry)) == ARCHIVE_RETRY)
+    *damaged = TRUE;
+  *damaged = *damaged || status < ARCHIVE_WARN;
+  return is_member(status);
+}
+
+/* What is compressed has one member, its content, which may be a container again. `damaged` is set where it
+ * is compressed and nothing of it can be read. */
 static struct archive *
-open_compressed(const guint8 *data, gsize size, struct archive_entry **entry)
+open_compressed(const guint8 *data, gsize size, struct archive_entry **entry, gboolean *damaged)
 {
   struct archive *archive = archive_read_new();
   archive_read_support_filter_gzip(archive);
@@ -116,10 +129,12 @@ open_compressed(const guint8 *data, gsize size, struct archive_entry **entry)
   archive_read_support_filter_xz(archive);
   archive_read_support_filter_zstd(archive);
   archive_read_support_format_raw(archive);
-  archive = open_first(archive, data, size, entry);
-  /* One filter is there always: the memory. */
-  if (!archive || archive_filter_count(archive) > 1)
+  archive_read_support_format_empty(archive);
+  int status = open_first(archive, data, size, entry);
+  /* One filter is there always: the memory, which can be read. */
+  if (is_member(status) && archive_filter_count(archive) > 1)
     return archive;
+  *damaged = !is_member(status) && status != ARCHIVE_EOF;
   archive_read_free(archive);
   return NULL;
 }
@@ -132,21 +147,25 @@ open_archive(const guint8 *data, gsize size, struct archive_entry **entry)
   archive_read_support_format_zip(archive);
   archive_read_support_format_cpio(archive);
   archive_read_support_format_ar(archive);
-  return open_first(archive, data, size, entry);
+  if (is_member(open_first(archive, data, size, entry)))
+    return archive;
+  archive_read_free(archive);
+  return NULL;
 }
 
 static void
 scan_container(File *file, const char *name, const guint8 *data, gsize size, int depth)
 {
   struct archive_entry *entry;
-  struct archive *archive = open_compressed(data, size, &entry);
-  int status = ARCHIVE_OK;
-  if (!archive)
+  gboolean damaged = FALSE;
+  struct archive *archive = open_compressed(data, size, &entry, &damaged);
+  if (!archive && !damaged)
     archive = open_archive(data, size, &entry);
+  if (damaged)
+    skip(file->scanner, name, "what is compressed in it is damaged");
   if (!archive)
     return;
-  for (; status >= ARCHIVE_WARN && status != ARCHIVE_EOF && file->unpacked <= UNPACKED_MAX;
-       status = archive_read_next_header(archive, &entry)) {
+  do {
     const char *path = archive_entry_pathname(entry);
     g_autofree char *member = g_strdup_printf("%s!%s", name, path ? path : "?");
     if (archive_entry_filetype(entry) != AE_IFREG)
@@ -156,9 +175,9 @@ scan_container(File *file, const char *name, const guint8 *data, gsize size, int
       file->scanner->summary.members++;
       scan_object(file, member, content->data, content->len, depth + 1);
     }
-  }
-  if (status < ARCHIVE_WARN)
-    skip(file->scanner, name, "the rest of this container is damaged");
+  } while (file->unpacked <= UNPACKED_MAX && next_member(archive, &entry, &damaged));
+  if (damaged)
+    skip(file->scanner, name, "some of this container is damaged");
   archive_read_free(archive);
 }
 

@@ -182,8 +182,13 @@ GPtrArray *
 signatures_load(const char *path, GError **error)
 {
   g_autofree char *text = NULL;
-  if (!g_file_get_contents(path, &text, NULL, error))
+  gsize length;
+  if (!g_file_get_contents(path, &text, &length, error))
     return NULL;
+  if (strlen(text) != length) {
+    bad(error, "%s: this is no text: it has a byte 0", path);
+    return NULL;
+  }
   g_autoptr(GPtrArray) signatures = g_ptr_array_new_with_free_func(signature_free);
   g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
   for (gsize i = 0; lines[i]; i++) {

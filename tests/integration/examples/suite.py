@@ -35,6 +35,13 @@ class Suite:
             problems.append(wrong(words, result[0] == status and not result[1] and says in result[2], result))
         return problems
 
+    def full_disk(self, status, *words):
+        """Problems where what the program prints has no room."""
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([self.program, *map(str, words)], env=self.environment, stdin=subprocess.DEVNULL, stdout=full,
+                                  stderr=subprocess.PIPE, timeout=600, check=False, cwd=self.folder)
+        return [wrong("full disk", done.returncode == status and b"the output cannot be written" in done.stderr, done)]
+
     def helps(self, *options):
         """Problems of --help: every option has to be there."""
         status, said, error = self.call("--help")
