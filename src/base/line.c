@@ -17,7 +17,9 @@ line_is_plain(const char *text, gsize least, gsize most)
 char *
 line_of(const char *words, gsize most)
 {
-  char *line = g_utf8_make_valid(words, strnlen(words, most / 3)); /* a wrong byte becomes three */
+  char *line = g_utf8_make_valid(words, -1);
+  if (strlen(line) > most)
+    *g_utf8_find_prev_char(line, line + most + 1) = '\0';
   for (char *at = line; *at; at = g_utf8_next_char(at))
     if (g_unichar_iscntrl(g_utf8_get_char(at)))
       memset(at, ' ', (gsize)(g_utf8_next_char(at) - at));

@@ -334,7 +334,7 @@ directory_client_find(DirectoryClient *client, const char *name, const IdentityP
   /* Whom a directory denies that has proved to exist is shown all the same: it may be withholding them. */
   if (results->len == 0 && search->before->len > 0) {
     g_ptr_array_unref(results);
-    results = g_ptr_array_ref(search->before);
+    results = search->before;
     search->before = remembered(client, search->question);
   }
   if (results->len == 0)

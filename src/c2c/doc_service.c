@@ -87,10 +87,7 @@ ask_change(int room, const ServicePlace *place, DocRoomQuestion *question, GErro
 static gboolean
 pass_on(int room, GBytes *frame, GError **error)
 {
-  gsize length;
-  const void *data = g_bytes_get_data(frame, &length);
-  guint32 prefix = GUINT32_TO_BE((guint32)length);
-  return (io_write_all(room, &prefix, sizeof prefix) && io_write_all(room, data, length)) ||
+  return wire_stream_send_packed(room, frame, NULL) ||
          doppel_error_set(error, DOPPEL_ERROR_GONE, "the clone does not keep documents now: try again");
 }
 

@@ -423,7 +423,7 @@ local_call_sandbox(const LocalCall *call)
 void
 local_call_refuse(LocalCall *call, Doppel__Wire__C2cRefusal why, const char *words)
 {
-  g_autofree char *line = line_of(words, 3 * WORDS_MAX);
+  g_autofree char *line = line_of(words, WORDS_MAX);
   Doppel__Wire__LocalReply reply = DOPPEL__WIRE__LOCAL_REPLY__INIT;
   reply.id = call->id;
   reply.why = why == DOPPEL__WIRE__C2C_REFUSAL__C2C_NONE ? DOPPEL__WIRE__C2C_REFUSAL__C2C_FAILED : why;
@@ -471,7 +471,7 @@ local_call_offer(LocalCall *call)
 void
 local_call_away(LocalCall *call, const char *words)
 {
-  g_autofree char *line = line_of(words, 3 * WORDS_MAX);
+  g_autofree char *line = line_of(words, WORDS_MAX);
   Doppel__Wire__LocalReply reply = DOPPEL__WIRE__LOCAL_REPLY__INIT;
   reply.id = call->id;
   reply.more = reply.away = TRUE;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/line.h"
 #include "c2c/mux_state.h"
 
 #define ANSWERS_MAX (48u << 20) /* bytes that a peer may leave unacknowledged while it asks for more */
@@ -32,26 +33,11 @@ mux_send_control(Mux *mux, const Control *message)
                                      DOPPEL__WIRE__MUX_CONTROL__WHAT_##KIND,                                 \
                                      {.field = (contents)}})
 
-/* At most MUX_WORDS_MAX bytes of valid UTF-8. */
+/* Of ours, or of the peer's: for people to read. */
 static char *
-cut_words(const char *words)
+words_of(const char *words)
 {
-  gsize length = words ? strnlen(words, MUX_WORDS_MAX) : 0;
-  const char *end = words;
-  if (length > 0)
-    g_utf8_validate(words, length, &end);
-  return g_strndup(words ? words : "", end - words);
-}
-
-/* The same of the peer's, for a terminal: without control characters. */
-static char *
-printable_words(const char *words)
-{
-  char *cut = cut_words(words);
-  for (char *at = cut; *at; at++)
-    if ((guint8)*at < 0x20 || *at == 0x7f)
-      *at = ' ';
-  return cut;
+  return line_of(words ? words : "", MUX_WORDS_MAX);
 }
 
 gboolean
@@ -84,7 +70,7 @@ void
 mux_send_reset(MuxStream *stream, const char *words)
 {
   Doppel__Wire__MuxReset reset = DOPPEL__WIRE__MUX_RESET__INIT;
-  g_autofree char *cut = cut_words(words);
+  g_autofree char *cut = words_of(words);
   reset.stream = stream->number;
   reset.words = cut;
   SEND(stream->mux, RESET, reset, &reset);
@@ -154,7 +140,7 @@ mux_refuse(MuxStream *stream, Doppel__Wire__C2cRefusal why, const char *words)
   answered(stream);
   if (!stream->spoken) {
     Doppel__Wire__MuxRefused refused = DOPPEL__WIRE__MUX_REFUSED__INIT;
-    g_autofree char *cut = cut_words(words);
+    g_autofree char *cut = words_of(words);
     refused.stream = stream->number;
     refused.why = why;
     refused.words = cut;
@@ -250,7 +236,7 @@ take_refused(Mux *mux, const Doppel__Wire__MuxRefused *refused)
     mux_send_reset(stream, NULL);
   stream->spoken = TRUE;
   gboolean owned = stream->owned;
-  g_autofree char *words = printable_words(refused->words);
+  g_autofree char *words = words_of(refused->words);
   mux_stream_disown(stream);
   if (owned && stream->callbacks && stream->callbacks->refused)
     stream->callbacks->refused(stream, refused->why, words, stream->data);
@@ -308,7 +294,7 @@ take_reset(Mux *mux, const Doppel__Wire__MuxReset *reset)
     mux_send_reset(stream, NULL);
   stream->spoken = TRUE;
   if (stream->owned && !stream->fate) {
-    stream->fate = printable_words(reset->words);
+    stream->fate = words_of(reset->words);
     mux_stream_has_news(stream);
   }
   mux_stream_settle(stream);

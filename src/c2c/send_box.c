@@ -7,6 +7,7 @@
 
 #include "base/database.h"
 #include "base/error.h"
+#include "base/line.h"
 #include "c2c/send_box_private.h"
 #include "c2c/send_name.h"
 
@@ -78,7 +79,8 @@ send_box_item(sqlite3_stmt *row, GError **error)
   item->tries = sqlite3_column_int64(row, 12);
   item->due_us = sqlite3_column_int64(row, 13);
   item->changed_us = sqlite3_column_int64(row, 14);
-  item->words = text(row, 15);
+  g_autofree char *words = text(row, 15);
+  item->words = line_of(words, SEND_WORDS_MAX);
   item->statement = blob(row, 16);
   item->signature = blob(row, 17);
   item->key = blob(row, 18);

@@ -46,8 +46,9 @@ is_row(const Doppel__Send__Row *row)
 {
   return row->id > 0 && row->id <= G_MAXINT64 && line_is_plain(row->user, 0, USER_MAX) &&
          line_is_plain(row->name, 1, SEND_NAME_MAX) && !strchr(row->name, '/') && row->size < SEND_SIZE_MAX &&
-         row->hash.len == SEND_HASH && row->done <= row->size && is_text(row->words, SEND_WORDS_MAX) &&
-         row->mode <= 07777 && (!row->receipt || is_receipt(row->receipt));
+         row->hash.len == SEND_HASH && row->done <= row->size &&
+         line_is_plain(row->words, 0, SEND_WORDS_MAX) && row->mode <= 07777 &&
+         (!row->receipt || is_receipt(row->receipt));
 }
 
 static gboolean
@@ -119,9 +120,9 @@ gboolean
 send_message_refuse(int fd, SendWhy why, const char *words, GError **error)
 {
   Doppel__Send__Refused refused = DOPPEL__SEND__REFUSED__INIT;
-  g_autofree char *valid = g_utf8_make_valid(words, strnlen(words, SEND_WORDS_MAX / 3));
+  g_autofree char *line = line_of(words, SEND_WORDS_MAX);
   refused.why = why;
-  refused.words = valid;
+  refused.words = line;
   return send_message_put(fd, DOPPEL__SEND__MESSAGE__WHAT_REFUSED, &refused, error);
 }
 

@@ -18,9 +18,9 @@ static const char deny_summary[] =
 
 static const char notes[] =
     "A name means the user whom the directory names when it is used here first, from then on (\"doppel "
-    "contacts\").\nServices are send, search, forward:PORT, run, message:NAME; \"forward:*\" is all that "
-    "begin "
-    "so, \"*\" all.\nLIMIT is memory (bytes, with K, M, G), time and cpu (seconds), streams, processes, or "
+    "contacts\").\nServices are send, search, forward:PORT, run, doc-invite, doc-heads, message:NAME; "
+    "\"forward:*\" is all that begin so, \"*\" all.\nLIMIT is memory (bytes, with K, M, G), time and cpu "
+    "(seconds), streams, processes, or "
     "one of "
     "the service's own.\nWhat is said of a user counts before what is said of their groups, that before what "
     "is "

@@ -173,19 +173,27 @@ write_beside(const char *beside, const DocFile *file, const char *text, gsize by
 }
 
 /* Gives the file what is beside it. *was becomes what the file had, if that is not the base: somebody has
- * saved it at this moment; NULL else. */
+ * saved it at this moment, and it is beside it now; NULL else. */
 static gboolean
 exchange(const char *beside, DocFile *file, char **was, gsize *bytes, GError **error)
 {
   *was = NULL;
-  if (!file->base || renameat2(AT_FDCWD, beside, AT_FDCWD, file->path, RENAME_EXCHANGE) < 0)
+  if (!file->base || renameat2(AT_FDCWD, beside, AT_FDCWD, file->path, RENAME_EXCHANGE) < 0) {
     /* There is none; or the file system cannot exchange. */
-    return rename(beside, file->path) == 0 || doppel_error_errno(error, "cannot write %s", file->path);
-  if (!doc_file_read(beside, was, bytes, error))
+    if (rename(beside, file->path) == 0)
+      return TRUE;
+    doppel_error_errno(error, "cannot write %s", file->path);
+    unlink(beside);
     return FALSE;
-  if (is_base(file, *was, *bytes))
+  }
+  if (!doc_file_read(beside, was, bytes, error)) {
+    (void)!rename(beside, file->path);
+    return FALSE;
+  }
+  if (is_base(file, *was, *bytes)) {
+    unlink(beside);
     g_clear_pointer(was, g_free);
-  unlink(beside);
+  }
   return TRUE;
 }
 
@@ -200,19 +208,21 @@ write_once(DocFile *file, DocAt *at, gboolean *again, GError **error)
   *again = FALSE;
   if (is_base(file, text, bytes))
     return TRUE;
-  if (!write_beside(beside, file, text, bytes, error) || !exchange(beside, file, &was, &was_bytes, error)) {
+  if (!write_beside(beside, file, text, bytes, error)) {
     unlink(beside);
     return FALSE;
   }
+  if (!exchange(beside, file, &was, &was_bytes, error))
+    return FALSE;
   OtOp *applied = NULL;
   g_autoptr(OtOp) left = NULL;
   *again = was != NULL;
   if (was && !edit(file, at, was, was_bytes, &applied, &left, error)) {
-    /* Somebody has saved it, and nobody else has it. */
-    if (write_beside(beside, file, was, was_bytes, NULL))
-      (void)!rename(beside, file->path);
+    (void)!rename(beside, file->path); /* nobody else has it */
     return FALSE;
   }
+  if (was)
+    unlink(beside); /* the document has it */
   set_base(file, g_steal_pointer(&text), bytes, applied);
   return TRUE;
 }

@@ -60,12 +60,12 @@ check_options(const EnergyOptions *options, const char *command, guint allowed, 
     guint option;
     const char *name;
   } given[] = {{options->json, JSON, "--json"},
-               {options->seconds != 0, MEASURE, "--seconds"},
+               {options->seconds != ENERGY_SECONDS_USUAL, MEASURE, "--seconds"},
                {options->sys != NULL, MEASURE, "--sys"}};
   for (gsize i = 0; i < G_N_ELEMENTS(given); i++)
     if (given[i].given && !(given[i].option & allowed))
       return doppel_error_set(error, DOPPEL_ERROR_USAGE, "%s is not for \"%s\"", given[i].name, command);
-  if (options->seconds < 0 || options->seconds > 600)
+  if (options->seconds != ENERGY_SECONDS_USUAL && (options->seconds < 1 || options->seconds > 600))
     return doppel_error_set(error, DOPPEL_ERROR_USAGE, "--seconds takes 1 to 600");
   return TRUE;
 }
@@ -91,7 +91,7 @@ run(char **words, int count, const EnergyOptions *options, GError **error)
 int
 cmd_energy(int argc, char **argv)
 {
-  g_auto(EnergyOptions) options = {0};
+  g_auto(EnergyOptions) options = {.seconds = ENERGY_SECONDS_USUAL};
   const GOptionEntry entries[] = {
       {"seconds", 's', 0, G_OPTION_ARG_INT, &options.seconds,
        "calibrate: measure for so long while it waits, and as long while it works (10, with a battery 60)",

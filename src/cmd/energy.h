@@ -5,9 +5,11 @@
 
 #include "energy/models.h"
 
+#define ENERGY_SECONDS_USUAL G_MININT /* as the meter needs */
+
 typedef struct {
   gboolean json;
-  int seconds; /* of a phase; 0: as the meter needs */
+  int seconds; /* of a phase */
   char *sys;   /* NULL: /sys */
 } EnergyOptions;
 

@@ -94,7 +94,7 @@ energy_cmd_calibrate(char **words, const EnergyOptions *options, GError **error)
   g_autoptr(EnergyMeter) meter = before ? open_meter(options->sys ? options->sys : "/sys", error) : NULL;
   if (!meter)
     return FALSE;
-  int seconds = options->seconds ? options->seconds : energy_meter_seconds(meter);
+  int seconds = options->seconds == ENERGY_SECONDS_USUAL ? energy_meter_seconds(meter) : options->seconds;
   Teller teller = {.terminal = isatty(STDERR_FILENO)};
   EnergyTrial trial = energy_trial_here();
   trial.progress = tell;

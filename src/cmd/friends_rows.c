@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/line.h"
 #include "cmd/clone_store.h"
 #include "cmd/table.h"
 
@@ -143,9 +144,10 @@ friends_rows_print(const FriendsRows *rows, gboolean json)
 gboolean
 friends_rows_refused(const SendMessage *answer, GError **error)
 {
-  if (answer->what_case == DOPPEL__SEND__MESSAGE__WHAT_REFUSED)
-    return doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "%s", answer->refused->words);
-  return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the clone's answer is none");
+  if (answer->what_case != DOPPEL__SEND__MESSAGE__WHAT_REFUSED)
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the clone's answer is none");
+  g_autofree char *words = line_of(answer->refused->words, SEND_WORDS_MAX);
+  return doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "%s", words);
 }
 
 gboolean

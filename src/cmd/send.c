@@ -50,7 +50,7 @@ watch(int fd, guint64 id, const char *user, const Options *options, FriendsRows 
     if (!next)
       return FALSE;
     if (next->what_case == DOPPEL__SEND__MESSAGE__WHAT_REFUSED)
-      return doppel_error_set(error, DOPPEL_ERROR_NOT_FOUND, "%s", next->refused->words);
+      return friends_rows_refused(next, error);
     over = next->what_case != DOPPEL__SEND__MESSAGE__WHAT_ROW;
     if (over)
       break;

@@ -61,10 +61,11 @@ look_at(const char *zone, int directory, gpointer data)
 static char *
 tell_unreadable(const char *path)
 {
+  g_autofree char *config = g_shell_quote(g_get_user_config_dir());
   return geteuid() == 0 ? g_strdup_printf("%s cannot be read", path)
                         : g_strdup_printf("%s can be read by root only: try "
                                           "\"sudo env XDG_CONFIG_HOME=%s doppel energy calibrate\"",
-                                          path, g_get_user_config_dir());
+                                          path, config);
 }
 
 static gpointer

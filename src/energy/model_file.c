@@ -281,11 +281,22 @@ add_group(EnergyModelFile *to, const Group *group, GError **error)
 }
 
 gboolean
+energy_model_file_add(EnergyModelFile *file, GKeyFile *keys, const char *path, GError **error)
+{
+  g_auto(GStrv) groups = g_key_file_get_groups(keys, NULL);
+  for (char **at = groups; *at; at++)
+    if (!add_group(file, &(Group){keys, path, *at}, error))
+      return FALSE;
+  return TRUE;
+}
+
+gboolean
 energy_model_file_read(EnergyModelFile *file, const char *path, GError **error)
 {
   g_autoptr(GKeyFile) keys = g_key_file_new();
   g_autoptr(GError) problem = NULL;
-  if (!g_key_file_load_from_file(keys, path, G_KEY_FILE_NONE, &problem)) {
+  /* Else what a key in another language says would depend on the reader's. */
+  if (!g_key_file_load_from_file(keys, path, G_KEY_FILE_KEEP_TRANSLATIONS, &problem)) {
     DoppelErrorCode code = problem->domain == G_KEY_FILE_ERROR ? DOPPEL_ERROR_USAGE
                            : g_error_matches(problem, G_FILE_ERROR, G_FILE_ERROR_NOENT)
                                ? DOPPEL_ERROR_NOT_FOUND
@@ -293,11 +304,7 @@ energy_model_file_read(EnergyModelFile *file, const char *path, GError **error)
     return doppel_error_set_foreign(error, code, "cannot read the power models %s (doppel-energy(1)): %s",
                                     path, problem->message);
   }
-  g_auto(GStrv) groups = g_key_file_get_groups(keys, NULL);
-  for (char **at = groups; *at; at++)
-    if (!add_group(file, &(Group){keys, path, *at}, error))
-      return FALSE;
-  return TRUE;
+  return energy_model_file_add(file, keys, path, error);
 }
 
 void

@@ -17,3 +17,6 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(EnergyModelFile, energy_model_file_clear)
  * read (FAILED, NOT_FOUND) or has a mistake (USAGE): the message names file, group and key, or the line, and
  * says what is allowed. Some of it may have been added then. */
 gboolean energy_model_file_read(EnergyModelFile *file, const char *path, GError **error);
+
+/* The same of what was read already, or is to be written there. */
+gboolean energy_model_file_add(EnergyModelFile *file, GKeyFile *keys, const char *path, GError **error);

@@ -1,6 +1,8 @@
 #include "energy/models.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -204,7 +206,35 @@ put_model(GKeyFile *file, gconstpointer data)
       g_key_file_set_value(file, group, energy_radio_word(kind), model->radio_names[kind]);
 }
 
-/* What else is in the file stays, comments too; it is replaced as a whole. */
+/* Where only root may read what is measured by, root calibrates for a user (sudo): what it makes belongs to
+ * whoever has the folder around it, or the user could not even read it. */
+static gboolean
+give_away(const char *path, GError **error)
+{
+  g_autofree char *around = g_path_get_dirname(path);
+  struct stat folder;
+  if (geteuid() != 0)
+    return TRUE;
+  if (stat(around, &folder) < 0 || (folder.st_uid != 0 && lchown(path, folder.st_uid, folder.st_gid) < 0))
+    return doppel_error_errno(error, "cannot give %s to the user who has %s", path, around);
+  return TRUE;
+}
+
+static gboolean
+make_folder(const char *path, GError **error)
+{
+  if (g_file_test(path, G_FILE_TEST_IS_DIR))
+    return TRUE;
+  g_autofree char *around = g_path_get_dirname(path);
+  if (!make_folder(around, error))
+    return FALSE;
+  if (mkdir(path, 0700) < 0)
+    return errno == EEXIST || doppel_error_errno(error, "cannot make the directory %s", path);
+  return give_away(path, error);
+}
+
+/* What else is in the file stays, comments too; it is replaced as a whole, and by nothing that could not be
+ * read again. */
 static gboolean
 change_own(const char *own, Change *change, gconstpointer data, GError **error)
 {
@@ -212,16 +242,19 @@ change_own(const char *own, Change *change, gconstpointer data, GError **error)
   g_autofree char *parent = g_path_get_dirname(path);
   g_autoptr(GKeyFile) file = g_key_file_new();
   g_autoptr(GError) problem = NULL;
-  if (!g_key_file_load_from_file(file, path, G_KEY_FILE_KEEP_COMMENTS, &problem) &&
+  if (!g_key_file_load_from_file(file, path, G_KEY_FILE_KEEP_COMMENTS | G_KEY_FILE_KEEP_TRANSLATIONS,
+                                 &problem) &&
       !g_error_matches(problem, G_FILE_ERROR, G_FILE_ERROR_NOENT))
     return doppel_error_set(error, DOPPEL_ERROR_FAILED, "cannot read %s: %s", path, problem->message);
   g_clear_error(&problem);
   change(file, data);
-  if (g_mkdir_with_parents(parent, 0700) < 0)
-    return doppel_error_errno(error, "cannot make the directory %s", parent);
+  g_auto(EnergyModelFile) changed;
+  energy_model_file_init(&changed);
+  if (!energy_model_file_add(&changed, file, path, error) || !make_folder(parent, error))
+    return FALSE;
   if (!g_key_file_save_to_file(file, path, &problem))
     return doppel_error_set(error, DOPPEL_ERROR_FAILED, "cannot write %s: %s", path, problem->message);
-  return TRUE;
+  return give_away(path, error);
 }
 
 gboolean

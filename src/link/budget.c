@@ -14,7 +14,8 @@ struct LinkBudget {
   guint rate, burst;
   GHashTable *buckets; /* of Bucket, by their source */
   Bucket strangers;
-  guint swept_at; /* number of buckets after the last sweep */
+  guint swept_at;    /* number of buckets after the last sweep, */
+  gint64 swept_when; /* CLOCK_MONOTONIC ns: and when that was */
 };
 
 LinkBudget *
@@ -42,7 +43,15 @@ is_full(gpointer key, gpointer value, gpointer now)
   return ((Bucket *)value)->full_at <= *(gint64 *)now;
 }
 
-/* Looks at all only when there are twice as many as the last time: a constant price for each. */
+/* Looks at all only when there are twice as many as the last time, a constant price for each; or, where there
+ * may be no more, once in a second: who filled it may have gone. */
+static gboolean
+is_sweep_due(const LinkBudget *budget, guint count, gint64 now)
+{
+  return count >= SOURCES_MAX ? now - budget->swept_when >= SECOND
+                              : count >= 1024 && count >= 2 * budget->swept_at;
+}
+
 static Bucket *
 find_bucket(LinkBudget *budget, const LinkCallerSource *source, gint64 now)
 {
@@ -50,9 +59,10 @@ find_bucket(LinkBudget *budget, const LinkCallerSource *source, gint64 now)
   if (bucket)
     return bucket;
   guint count = g_hash_table_size(budget->buckets);
-  if (count >= 1024 && count >= 2 * budget->swept_at) {
+  if (is_sweep_due(budget, count, now)) {
     g_hash_table_foreach_remove(budget->buckets, is_full, &now);
     budget->swept_at = count = g_hash_table_size(budget->buckets);
+    budget->swept_when = now;
   }
   if (count >= SOURCES_MAX)
     return &budget->strangers;

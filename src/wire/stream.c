@@ -100,6 +100,22 @@ wire_stream_send(int fd, const ProtobufCMessage *message, GError **error)
 }
 
 static gboolean
+send_packed(int fd, GBytes *message, gint64 until, GError **error)
+{
+  gsize length;
+  const guint8 *data = g_bytes_get_data(message, &length);
+  guint32 prefix = GUINT32_TO_BE((guint32)length);
+  return send_all(fd, (const guint8 *)&prefix, PREFIX, until, error) &&
+         send_all(fd, data, length, until, error);
+}
+
+gboolean
+wire_stream_send_packed(int fd, GBytes *message, GError **error)
+{
+  return send_packed(fd, message, FOREVER, error);
+}
+
+static gboolean
 receive_all(int fd, guint8 *data, gsize length, gint64 until, GError **error)
 {
   while (length > 0) {
@@ -142,11 +158,5 @@ wire_stream_receive(int fd, gsize most, GError **error)
 GBytes *
 wire_stream_exchange(int fd, GBytes *message, gsize most, gint64 until, GError **error)
 {
-  gsize length;
-  const guint8 *data = g_bytes_get_data(message, &length);
-  guint32 prefix = GUINT32_TO_BE((guint32)length);
-  return send_all(fd, (const guint8 *)&prefix, PREFIX, until, error) &&
-                 send_all(fd, data, length, until, error)
-             ? receive_until(fd, most, until, error)
-             : NULL;
+  return send_packed(fd, message, until, error) ? receive_until(fd, most, until, error) : NULL;
 }

@@ -14,6 +14,7 @@ int wire_stream_take(GByteArray *in, gsize most, GBytes **message, GError **erro
 /* The same on a stream socket that blocks, for as long as SO_RCVTIMEO and SO_SNDTIMEO allow. GONE where the
  * other end has left, or did nothing for so long. Never a signal. */
 gboolean wire_stream_send(int fd, const ProtobufCMessage *message, GError **error);
+gboolean wire_stream_send_packed(int fd, GBytes *message, GError **error);
 GBytes *wire_stream_receive(int fd, gsize most, GError **error);
 
 /* Sends a message that is packed already and receives its answer, all of that before `until`

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/error.h"
-
 #include "wire/message.h"
 
 #define DIGITS_LEAST 4

@@ -23,7 +23,8 @@ struct DocLine {
   DocRoomAnswer *row; /* or NULL */
   gint64 pair_at;     /* CLOCK_MONOTONIC ns: the pair's next message, no sooner */
   gboolean answered;  /* the pair's other end has said something */
-  gboolean current;   /* and everything that it had at the beginning */
+  gboolean current;   /* and everything that it had at the beginning, */
+  gboolean whole;     /* which was the document's text: of a history that is being read there is none yet */
 };
 
 static void
@@ -157,6 +158,7 @@ take(DocLine *line, DocRoomAnswer *taken, GError **error)
     return TRUE;
   case DOC_ROOM_TELL(SAID):
     line->current = TRUE; /* when what came before it is taken */
+    line->whole |= answer->said;
     return TRUE;
   case DOC_ROOM_TELL(FAILED):
     return doc_room_failed(answer->failed, error);
@@ -201,9 +203,7 @@ step(DocLine *line, OtOp **shown, GError **error)
     question.pair = wire_borrow_bytes(out->pdata[i]);
     wire_stream_put(line->out, &question.base);
   }
-  /* Of a history that is being read there is no text yet. */
-  return !line->current || line->row->row->state == DOPPEL__ROOM__STATE__JOINING ||
-         doc_copy_set_filled(line->copy, error);
+  return !line->whole || doc_copy_set_filled(line->copy, error);
 }
 
 gboolean

@@ -26,7 +26,7 @@ void doc_line_prepare(const DocLine *line, struct pollfd *fd, int *timeout_ms);
 gboolean doc_line_work(DocLine *line, OtOp **shown, GError **error);
 
 /* Whether the copy has what the clone had when the conversation began: of a document whose history has yet to
- * be read (the row's state is JOINING) that is nothing. */
+ * be read that is nothing, and the copy is not filled then. */
 gboolean doc_line_is_current(const DocLine *line);
 
 /* What the clone said last of the document; NULL: nothing yet. */

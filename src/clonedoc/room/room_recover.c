@@ -183,18 +183,32 @@ room_recover_read(RoomDocument *document, const DocClientEvent *event)
 typedef struct {
   RoomDocument *document;
   gsize bytes;
+  IdentityPublic author; /* of the last one */
 } Giving;
+
+/* Whether no server takes it without the one before it: where a server is busy with that one, it is not to
+ * get that one's number. */
+static gboolean
+needs_last(const Giving *giving, const DocEnvelope *envelope, guint64 number)
+{
+  return envelope->base == number - 1 || identity_public_equal(&envelope->author, &giving->author);
+}
 
 static gboolean
 give(guint64 number, GBytes *entry, DocVerdict verdict, gint64 time, gpointer data)
 {
   Giving *giving = data;
   RoomDocument *document = giving->document;
-  if (number != document->give_next + document->given->len)
+  gsize length;
+  const void *bytes = g_bytes_get_data(entry, &length);
+  g_autoptr(DocEnvelope) envelope = doc_envelope_decode(bytes, length, NULL);
+  if (!envelope || number != document->give_next + document->given->len ||
+      (document->given->len > 0 && !needs_last(giving, envelope, number)))
     return FALSE;
+  giving->author = envelope->author;
   guint64 call = doc_client_append(document->server->client, &document->name, entry);
   g_array_append_val(document->given, call);
-  giving->bytes += g_bytes_get_size(entry);
+  giving->bytes += length;
   return document->given->len < document->give_most && giving->bytes < GIVE_BYTES;
 }
 

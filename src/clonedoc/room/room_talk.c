@@ -442,8 +442,8 @@ tell_said(RoomTalk *talk)
   DocRoomAnswer said = DOPPEL__ROOM__ANSWER__INIT;
   if (!joined)
     tell_row(talk); /* why not */
-  said.said = talk->said = TRUE;
-  talk->said_joined = joined;
+  talk->said = TRUE;
+  said.said = talk->said_joined = joined;
   room_tell(talk, &said, DOC_ROOM_TELL(SAID));
 }
 

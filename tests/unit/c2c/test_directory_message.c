@@ -230,6 +230,27 @@ test_budget(void)
   g_assert_true(link_budget_take(any, &one, 1000000, now));
 }
 
+static gboolean
+come(LinkBudget *budget, guint number, gint64 now)
+{
+  LinkCallerSource stranger = {{0}};
+  memcpy(stranger.bytes, &number, sizeof number);
+  return link_budget_take(budget, &stranger, 4, now);
+}
+
+/* All at once, and more than are remembered: when they have gone, others have what is theirs again. */
+static void
+test_budget_crowd(void)
+{
+  g_autoptr(LinkBudget) budget = link_budget_new(1, 5);
+  guint number = 0;
+  while (number < 70000)
+    come(budget, number++, 1000 * SECOND);
+  for (guint i = 0; i < 10; i++)
+    g_assert_true(come(budget, number++, 1100 * SECOND));
+  g_assert_cmpuint(link_budget_sources(budget), <, 100);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -241,5 +262,6 @@ main(int argc, char **argv)
   g_test_add_func("/directory/head/heads", test_heads);
   g_test_add_func("/directory/head/found", test_found);
   g_test_add_func("/directory/budget", test_budget);
+  g_test_add_func("/directory/budget-crowd", test_budget_crowd);
   return g_test_run();
 }

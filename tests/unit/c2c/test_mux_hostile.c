@@ -64,7 +64,7 @@ say(MuxRig *rig, Link *peer, const Step *step)
     break;
   case REFUSED:
     SAY(peer, REFUSED, refused, DOPPEL__WIRE__MUX_REFUSED__INIT, it->stream = step->stream,
-        it->why = (int)step->number);
+        it->why = (int)step->number, it->words = (char *)(step->text ? step->text : ""));
     break;
   case CREDIT:
     SAY(peer, CREDIT, credit, DOPPEL__WIRE__MUX_CREDIT__INIT, it->stream = step->stream,
@@ -74,7 +74,8 @@ say(MuxRig *rig, Link *peer, const Step *step)
     SAY(peer, END, end, DOPPEL__WIRE__MUX_END__INIT, it->stream = step->stream);
     break;
   case RESET:
-    SAY(peer, RESET, reset, DOPPEL__WIRE__MUX_RESET__INIT, it->stream = step->stream);
+    SAY(peer, RESET, reset, DOPPEL__WIRE__MUX_RESET__INIT, it->stream = step->stream,
+        it->words = (char *)(step->text ? step->text : ""));
     break;
   case DATA:
     g_assert_true(link_send(peer, C2C_STREAM_BASE + step->stream, &piece, 1, NULL));
@@ -215,6 +216,31 @@ test_late(void)
   }
 }
 
+/* A peer's words come to a terminal: they are a line, whatever they were. */
+static void
+test_words(void)
+{
+  static const char words[] = "\033[2Jone\r\n\xc2\x9b"
+                              "2Jtwo\xffthree\177";
+  static const Step cases[][STEPS] = {
+      {{OURS}, {REFUSED, 2, 1, words}},
+      {{OURS}, {ACCEPTED, 2, FIRST}, {RESET, 2, 0, words}},
+  };
+  for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+    Link *peer;
+    g_autoptr(MuxRig) rig = mux_rig_half(&peer);
+    for (gsize step = 0; cases[i][step].what != OPEN; step++) {
+      say(rig, peer, &cases[i][step]);
+      for (int turn = 0; turn < 3; turn++)
+        mux_rig_step(rig, 0);
+    }
+    g_assert_no_error(rig->errors[0]);
+    const Talker *talker = rig->talkers->pdata[0];
+    g_assert_cmpstr(talker->words, ==, " [2Jone    2Jtwo\xef\xbf\xbdthree ");
+    link_free(peer);
+  }
+}
+
 /* One stream too many, of those that the owner has accepted. */
 static void
 test_many(void)
@@ -308,6 +334,7 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/c2c/mux/hostile/rules", test_rules);
   g_test_add_func("/c2c/mux/hostile/late", test_late);
+  g_test_add_func("/c2c/mux/hostile/words", test_words);
   g_test_add_func("/c2c/mux/hostile/many", test_many);
   g_test_add_func("/c2c/mux/hostile/refused-places", test_refused_places);
   g_test_add_func("/c2c/mux/hostile/small-messages", test_small_messages);

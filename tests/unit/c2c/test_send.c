@@ -674,10 +674,11 @@ test_refused_words(void)
   Doppel__Send__Offer offer = DOPPEL__SEND__OFFER__INIT;
   int ends[2];
   g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), ==, 0);
-  g_assert_true(send_message_refuse(ends[1], DOPPEL__SEND__WHY__FULL,
-                                    "no\n\033[2Jroom\xc2\x9b"
-                                    "2J",
-                                    NULL));
+  Doppel__Send__Refused refused = DOPPEL__SEND__REFUSED__INIT;
+  refused.why = DOPPEL__SEND__WHY__FULL;
+  refused.words = (char *)"no\n\033[2Jroom\xc2\x9b"
+                          "2J";
+  g_assert_true(send_message_put(ends[1], DOPPEL__SEND__MESSAGE__WHAT_REFUSED, &refused, NULL));
   g_assert_false(
       send_deliver(ends[0], DOPPEL__SEND__MESSAGE__WHAT_OFFER, &offer, 0, -1, NULL, NULL, &delivery, &error));
   g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_DENIED);
@@ -685,6 +686,49 @@ test_refused_words(void)
   g_assert_cmpint(delivery.why, ==, DOPPEL__SEND__WHY__FULL);
   close(ends[0]);
   close(ends[1]);
+}
+
+/* What the owner's device shows of a parcel is a line, too. */
+static void
+test_row_words(void)
+{
+  static const struct {
+    const char *words;
+    gboolean good;
+  } cases[] = {{"", TRUE}, {"no room", TRUE}, {"no\nroom", FALSE}, {"\033[2J", FALSE}, {"\xc2\x9b", FALSE}};
+  guint8 hash[SEND_HASH] = {0};
+  for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+    Doppel__Send__Row row = DOPPEL__SEND__ROW__INIT;
+    SendMessage message = DOPPEL__SEND__MESSAGE__INIT;
+    row.id = 1;
+    row.name = (char *)"file";
+    row.hash = (ProtobufCBinaryData){sizeof hash, hash};
+    row.words = (char *)cases[i].words;
+    message.what_case = DOPPEL__SEND__MESSAGE__WHAT_ROW;
+    message.row = &row;
+    g_autofree guint8 *packed = g_malloc(doppel__send__message__get_packed_size(&message));
+    g_autoptr(SendMessage) taken =
+        send_message_unpack(packed, doppel__send__message__pack(&message, packed), NULL);
+    g_assert_cmpint(taken != NULL, ==, cases[i].good);
+  }
+}
+
+/* Whatever an error said: one row that cannot be told would hide the list. */
+static void
+test_kept_words(World *world, gconstpointer data)
+{
+  g_autoptr(GBytes) content = g_bytes_new_static("content", 7);
+  g_autoptr(Parcel) parcel = parcel_new(world, "file", content, 1);
+  g_auto(SendDelivery) delivery = {0};
+  g_autofree char *words = g_strnfill(2 * SEND_WORDS_MAX, 'x');
+  memcpy(words, "\033[2J\n", 5);
+  g_assert_true(deliver(world, parcel, NULL, &delivery, NULL));
+  g_autoptr(SendBox) box = open_box(world->bob, "inbox");
+  g_assert_true(send_box_state(box, 1, DOPPEL__SEND__STATE__KEPT, 0, 0, 0, words, NULL, NULL));
+  g_autoptr(SendItem) item = send_box_get(box, 1, NULL);
+  g_assert_nonnull(item);
+  g_assert_cmpuint(strlen(item->words), ==, SEND_WORDS_MAX);
+  g_assert_true(g_str_has_prefix(item->words, " [2J xxx"));
 }
 
 static SendMessage *
@@ -797,6 +841,7 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/send/names", test_names);
   g_test_add_func("/send/refused-words", test_refused_words);
+  g_test_add_func("/send/row-words", test_row_words);
   ADD("whole", test_whole);
   ADD("cuts", test_cuts);
   ADD("kills", test_kills);
@@ -810,6 +855,7 @@ main(int argc, char **argv)
   ADD("unable", test_unable);
   ADD("upload", test_upload);
   ADD("refused", test_refused);
+  ADD("kept-words", test_kept_words);
   ADD("owner", test_owner);
   ADD("expiry", test_expiry);
   return g_test_run();

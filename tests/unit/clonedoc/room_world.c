@@ -211,6 +211,7 @@ take_answer(Device *device, const DocRoomAnswer *answer)
     g_error("device: %s", answer->failed->words);
   if (answer->what_case == DOC_ROOM_TELL(SAID)) {
     device->said++;
+    device->whole = answer->said;
     return;
   }
   g_assert_cmpint(answer->what_case, ==, DOC_ROOM_TELL(PAIR));

@@ -53,7 +53,8 @@ typedef struct {
   guint8 copy[DOC_ROOM_COPY_LENGTH];
   int fd;
   gboolean begun;
-  guint said; /* how often the room has said all that it had, over this link */
+  guint said;     /* how often the room has said all that it had, over this link */
+  gboolean whole; /* ... and that it was the document's text */
   Doppel__Room__State state;
   gboolean settled, waited; /* the last row has said so; one has said the contrary */
   guint rows;

@@ -444,10 +444,10 @@ say_line(int fd, PairEnd *clone)
 }
 
 static void
-say_all_said(int fd)
+say_all_said(int fd, gboolean whole)
 {
   DocRoomAnswer answer = DOPPEL__ROOM__ANSWER__INIT;
-  answer.said = TRUE;
+  answer.said = whole;
   tell(fd, &answer, DOC_ROOM_TELL(SAID));
 }
 
@@ -500,12 +500,14 @@ test_filled(void)
   talk_line(line, fd, in, &clone);
   check_text(copy, WORDS);
   g_assert_false(doc_copy_is_filled(copy) || doc_line_is_current(line));
-  say_all_said(fd);
+  say_all_said(fd, FALSE);
   work_line(line);
   /* All of a history that is being read is nothing of the text yet. */
   g_assert_true(!doc_copy_is_filled(copy) && doc_line_is_current(line));
   tell_row(fd, DOPPEL__ROOM__STATE__JOINED);
-  say_all_said(fd);
+  work_line(line);
+  g_assert_false(doc_copy_is_filled(copy)); /* that it was read does not say that it is here */
+  say_all_said(fd, TRUE);
   work_line(line);
   g_assert_true(doc_copy_is_filled(copy) && doc_line_is_current(line));
   g_clear_pointer(&line, doc_line_free);
@@ -543,7 +545,7 @@ test_current(void)
     g_assert_false(doc_line_is_current(line));
     hear_line(fd, in, &clone);
     say_line(fd, &clone);
-    say_all_said(fd);
+    say_all_said(fd, TRUE);
     work_line(line);
     g_assert_true(doc_line_is_current(line));
     check_text(copy, round == 0 ? "before" : "behind");

@@ -182,11 +182,35 @@ test_joining(gconstpointer from_now)
   room_world_until(world, has_all_said, late);
   g_assert_cmpuint(ot_text_length(late->text), ==, 0);
   g_assert_cmpint(late->state, ==, DOPPEL__ROOM__STATE__JOINING);
+  g_assert_false(late->whole);
   server_world_start(room_world_server(world, 0));
   room_world_until(world, has_said_twice, late);
   g_autofree char *later = device_text(late);
   g_assert_cmpstr(later, ==, "before");
   g_assert_cmpint(late->state, ==, DOPPEL__ROOM__STATE__JOINED);
+  g_assert_true(late->whole);
+}
+
+/* Where the server lies to who has just accepted there is no text, either. */
+static void
+test_joining_stopped(void)
+{
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  Keeper *owner = room_world_keeper(world, 0), *other = room_world_keeper(world, 1);
+  DocName name;
+  keeper_create(owner, room_world_server(world, 0), &name);
+  Wanted wanted = {owner, &name};
+  room_world_until(world, is_there, &wanted);
+  g_assert_cmpint(keeper_change(owner, &name, other, WRITER, FALSE), ==, DOC_ROOM_WHY(NONE));
+  await_state(other, &name, DOPPEL__ROOM__STATE__INVITED);
+  server_world_stop(room_world_server(world, 0));
+  g_assert_cmpint(keeper_accept(other, &name), ==, DOC_ROOM_WHY(NONE));
+  RoomDocument *document = room_find(other->room, name.bytes);
+  g_assert_false(doc_document_stop(document->doc, DOC_FAULT_FORK, 1, NULL));
+  Device *device = device_new(other, &name, 1);
+  room_world_until(world, has_all_said, device);
+  g_assert_cmpint(device->state, ==, DOPPEL__ROOM__STATE__STOPPED);
+  g_assert_false(device->whole);
 }
 
 static Doppel__Room__Why
@@ -793,6 +817,48 @@ test_recover_long(gconstpointer denies)
     g_assert_cmpuint(counters.batches, <=, counters.appended / 2);
 }
 
+static gboolean
+has_recovered(gpointer data)
+{
+  const Wanted *wanted = data;
+  g_autoptr(DocRoomAnswer) row = keeper_row(wanted->keeper, wanted->name);
+  return row->row->state == DOPPEL__ROOM__STATE__JOINED && row->row->settled;
+}
+
+/* Entries of two who wrote at the same time, of which either could be the first, given to a server that is
+ * now and then too busy for a long one, and never for a short one: what the other wrote is given, too, and
+ * all of it keeps its number, though the other one is away for good. */
+static void
+test_recover_busy(void)
+{
+  enum { ROUNDS = 20, LONG = 64 << 10 };
+  g_autoptr(RoomWorld) world = room_world_new(2);
+  g_autofree char *piece = g_strnfill(LONG, 'a');
+  DocName name;
+  make_document(world, &name, WRITER, FALSE);
+  Device *first = device_new(room_world_keeper(world, 0), &name, 1);
+  Device *second = device_new(room_world_keeper(world, 1), &name, 1);
+  for (guint i = 0; i < ROUNDS; i++) {
+    device_type(first, 0, piece);
+    device_type(second, 0, "b");
+    g_free(room_world_settle(world, &name, (i + 1) * (LONG + 1)));
+  }
+  g_autofree char *text = device_text(first);
+  g_autoptr(DocRoomAnswer) before = keeper_row(room_world_keeper(world, 0), &name);
+  DocServerOptions options = DOC_SERVER_OPTIONS_DEFAULT;
+  options.rate = 20;
+  ServerWorld *other = server_world_new(NULL, &options);
+  g_ptr_array_add(world->servers, other);
+  g_assert_cmpint(keeper_recover(room_world_keeper(world, 0), &name, other), ==, DOC_ROOM_WHY(NONE));
+  Wanted wanted = {room_world_keeper(world, 0), &name};
+  room_world_until(world, has_recovered, &wanted);
+  g_assert_cmpuint(doc_server_counters(other->server).busy, >, 0);
+  g_autoptr(DocRoomAnswer) row = keeper_row(room_world_keeper(world, 0), &name);
+  g_assert_cmpuint(row->row->number, ==, before->row->number);
+  g_autofree char *after = device_text(first);
+  g_assert_true(g_str_equal(after, text));
+}
+
 /* ---- a disk that fails ---- */
 
 /* Each byte of what is kept counts, and the entry is named. None of it is the server's fault. */
@@ -1087,6 +1153,7 @@ main(int argc, char **argv)
   g_test_add_func("/room/said", test_said);
   g_test_add_data_func("/room/joining", NULL, test_joining);
   g_test_add_data_func("/room/joining-from-now", "", test_joining);
+  g_test_add_func("/room/joining-stopped", test_joining_stopped);
   g_test_add_func("/room/names", test_names);
   g_test_add_func("/room/kills", test_kills);
   g_test_add_func("/room/removed", test_removed);
@@ -1101,6 +1168,7 @@ main(int argc, char **argv)
   g_test_add_func("/room/rollback", test_rollback);
   g_test_add_data_func("/room/recover-long", NULL, test_recover_long);
   g_test_add_data_func("/room/recover-long-denied", "", test_recover_long);
+  g_test_add_func("/room/recover-busy", test_recover_busy);
   g_test_add_func("/room/damaged", test_damaged);
   g_test_add_func("/room/invitations", test_invitations);
   g_test_add_func("/room/strangers", test_strangers);

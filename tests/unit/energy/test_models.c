@@ -2,6 +2,7 @@
  * table that is installed is a good one. */
 #include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "energy/models.h"
@@ -217,6 +218,47 @@ test_kept_text(Place *place, gconstpointer unused)
     g_assert_nonnull(strstr(text, pieces[i]));
 }
 
+/* Root calibrates for a user: folders and file are the user's. */
+static void
+test_made_by_root(Place *place, gconstpointer unused)
+{
+  enum { USER = 1234 };
+  g_autoptr(GError) error = NULL;
+  g_autofree char *doppel = g_path_get_dirname(place->own), *config = g_path_get_dirname(doppel);
+  const char *made[] = {config, doppel, place->own};
+  if (geteuid() != 0 || chown(place->directory, USER, USER) < 0) {
+    g_test_skip("only root can give files away");
+    return;
+  }
+  g_assert_true(energy_models_use(place->own, "a", &error));
+  g_assert_no_error(error);
+  for (gsize i = 0; i < G_N_ELEMENTS(made); i++) {
+    GStatBuf status;
+    g_assert_cmpint(g_stat(made[i], &status), ==, 0);
+    g_assert_cmpuint(status.st_uid, ==, USER);
+    g_assert_cmpuint(status.st_gid, ==, USER);
+  }
+}
+
+/* What could not be read again is not written. */
+static void
+test_beyond_bounds(Place *place, gconstpointer unused)
+{
+  g_autoptr(GError) error = NULL;
+  const EnergyModel measured = {.name = (char *)ENERGY_MODEL_CALIBRATED,
+                                .title = (char *)"t",
+                                .source = (char *)"s",
+                                .busy_w = 1001,
+                                .idle_w = 1};
+  put(place->own, "[device a]\nsource=s\nbusy-mw=1\n");
+  g_assert_false(energy_models_keep(place->own, &measured, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_USAGE);
+  g_assert_nonnull(strstr(error->message, "busy-mw = \"1001000.000\""));
+  g_autofree char *text = NULL;
+  g_assert_true(g_file_get_contents(place->own, &text, NULL, NULL));
+  g_assert_cmpstr(text, ==, "[device a]\nsource=s\nbusy-mw=1\n");
+}
+
 static void
 test_chosen_missing(Place *place, gconstpointer unused)
 {
@@ -252,6 +294,10 @@ static const Mistake mistakes[] = {
     {"bad-radio-name", "[radio ../r]\n", "[radio ../r]: after \"radio \" comes " NAME},
     {"key", DEVICE "busy-w=1\n",
      "there is no key \"busy-w\" in [device a]; there are: title, source, busy-mw, idle-mw, wifi, lte, 3g, "
+     "wired"},
+    {"key-of-a-language", DEVICE "title[de]=x\n",
+     "there is no key \"title[de]\" in [device a]; there are: title, source, busy-mw, idle-mw, wifi, lte, "
+     "3g, "
      "wired"},
     {"no-source", "[device a]\nbusy-mw=1\n", "[device a] has no source, which it needs: text"},
     {"empty-source", "[device a]\nsource=\nbusy-mw=1\n", "[device a] source = \"\": it has to be text"},
@@ -379,6 +425,8 @@ main(int argc, char **argv)
   ADD("/energy/models/own", test_own);
   ADD("/energy/models/choice", test_choice);
   ADD("/energy/models/kept-text", test_kept_text);
+  ADD("/energy/models/made-by-root", test_made_by_root);
+  ADD("/energy/models/beyond-bounds", test_beyond_bounds);
   ADD("/energy/models/chosen-missing", test_chosen_missing);
   ADD("/energy/models/table-missing", test_table_missing);
   ADD("/energy/models/damaged-own", test_damaged_own);
