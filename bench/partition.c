@@ -200,7 +200,6 @@ typedef enum {
   OPEN,      /* functions that the integer programs had to tell */
   CUT,       /* 1 where time ran out */
   GAP,       /* then: how much better a partition might be, % */
-  GAIN,      /* of the partition, over all on the device */
   FIGURES,
 } Figure;
 
@@ -266,7 +265,6 @@ sample(const Shape *shape, const Line *line, guint seed, double *figures)
   figures[OPEN] = partition->effort.open;
   figures[CUT] = partition->cut;
   figures[GAP] = partition->cut ? 100 * (partition->cost / partition->bound - 1) : 0;
-  figures[GAIN] = partition->local_cost / partition->cost;
   program_free(program);
 }
 

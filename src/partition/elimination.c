@@ -88,8 +88,6 @@ pass_on(PartitionElimination *graph, guint node)
   GArray *below = graph->out[node];
   double outside = graph->outside[node] / graph->divisor[node];
   double entries = graph->entries[node] / graph->divisor[node];
-  if (entries > 0)
-    graph->fixed += graph->cost[node] * entries;
   for (guint i = 0; i < below->len; i++) {
     guint callee = CALL(below, i).node;
     graph->outside[callee] += CALL(below, i).calls * outside;

@@ -25,7 +25,6 @@ typedef struct {
   double *divisor; /* of one that is gone: its arrivals from others and from outside */
   gboolean *gone;
   GArray *order; /* guint, of those that are gone */
-  double fixed;  /* cost of what comes from outside to those that are gone */
   guint *place;
 } PartitionElimination;
 

@@ -103,7 +103,6 @@ check_possible(const PartitionCalls *calls, const PartitionProblem *problem, GEr
 
 /* One partition_solve(). */
 typedef struct {
-  gint64 deadline; /* clock_now_ns(); 0: none */
   gboolean cut;
   double bound; /* of the whole: what the first round found, later ones are of branches; NAN before */
   PartitionEffort effort;
@@ -113,9 +112,9 @@ static void find_best(Run *run, PartitionSearch *search, gboolean thorough);
 
 /* What is left, 0 for no limit. */
 static double
-seconds_left(const Run *run)
+seconds_left(const PartitionSearch *search)
 {
-  return run->deadline ? MAX(run->deadline - clock_now_ns(), 1000000) / 1e9 : 0;
+  return search->deadline ? MAX(search->deadline - clock_now_ns(), 1000000) / 1e9 : 0;
 }
 
 /* Tries both ways what is open: `v` chosen, and not. */
@@ -139,11 +138,13 @@ finish(Run *run, PartitionSearch *search)
 {
   for (double before = INFINITY; search->cutoff < before;) {
     before = search->cutoff;
-    if (partition_kernel_solve(search, seconds_left(run), &run->effort) ||
+    if (partition_kernel_solve(search, seconds_left(search), &run->effort) ||
         partition_search_settle(search, TRUE))
       return;
-    if (run->deadline && clock_now_ns() >= run->deadline)
-      break;
+    if (partition_search_late(search)) {
+      run->cut = TRUE;
+      return;
+    }
   }
   guint open = 0;
   while (open < search->calls->n && search->state[open] != PARTITION_OPEN)
@@ -154,14 +155,14 @@ finish(Run *run, PartitionSearch *search)
 
 /* Costs of parts add up: each one's best together are the best of all. */
 static void
-find_best_of_parts(Run *run, PartitionSearch *search, const PartitionParts *parts)
+find_best_of_parts(Run *run, PartitionSearch *search, const GPtrArray *parts)
 {
   guint n = search->calls->n;
   g_autofree gboolean *offered = g_new0(gboolean, n + 1);
   for (guint v = 0; v < n; v++)
     offered[v] = search->state[v] == PARTITION_PAID || search->state[v] == PARTITION_STOP;
-  for (guint i = 0; i < parts->parts->len; i++) {
-    PartitionSearch *part = g_ptr_array_index(parts->parts, i);
+  for (guint i = 0; i < parts->len; i++) {
+    PartitionSearch *part = g_ptr_array_index(parts, i);
     find_best(run, part, TRUE);
     for (guint j = 0; j < part->calls->n; j++)
       offered[part->function[j]] |= part->chosen[j];
@@ -175,17 +176,19 @@ static void
 find_best(Run *run, PartitionSearch *search, gboolean thorough)
 {
   /* Without any choice there would be no answer: the first round is made in any case. */
-  if (run->deadline && search->rounds > 0 && clock_now_ns() >= run->deadline) {
-    run->cut = TRUE;
-    return;
-  }
-  gboolean settled = partition_search_settle(search, thorough);
+  gboolean settled = FALSE;
+  if (search->rounds == 0 || !partition_search_late(search))
+    settled = partition_search_settle(search, thorough);
   if (isnan(run->bound))
     run->bound = search->bound;
   if (settled)
     return;
-  g_autoptr(PartitionParts) parts = partition_parts_of(search);
-  PartitionSearch *first = parts->parts->len == 1 ? g_ptr_array_index(parts->parts, 0) : NULL;
+  if (partition_search_late(search)) {
+    run->cut = TRUE;
+    return;
+  }
+  g_autoptr(GPtrArray) parts = partition_parts_of(search);
+  PartitionSearch *first = parts->len == 1 ? g_ptr_array_index(parts, 0) : NULL;
   guint forced = partition_search_forced(search);
   if (!thorough || !first || first->calls->n < search->calls->n * 0.7)
     find_best_of_parts(run, search, parts);
@@ -240,7 +243,8 @@ search_of(const PartitionProblem *problem, PartitionCalls *calls, double cutoff)
 Partition *
 partition_solve(const PartitionProblem *problem, double seconds, GError **error)
 {
-  Run run = {.deadline = seconds > 0 ? clock_now_ns() + (gint64)(MIN(seconds, 1e9) * 1e9) : 0, .bound = NAN};
+  gint64 deadline = seconds > 0 ? clock_now_ns() + (gint64)(MIN(seconds, 1e9) * 1e9) : 0;
+  Run run = {.bound = NAN};
   if (!check_problem(problem, error))
     return NULL;
   g_autoptr(PartitionCalls) calls = partition_calls_new(problem, error);
@@ -251,6 +255,7 @@ partition_solve(const PartitionProblem *problem, double seconds, GError **error)
   /* A choice has to earn the session, too; what does not is not even looked for. */
   g_autoptr(PartitionSearch) search =
       search_of(problem, g_steal_pointer(&calls), partition->local_cost - problem->session_cost);
+  search->deadline = deadline;
   find_best(&run, search, FALSE);
   partition->cost = search->found ? search->cutoff + problem->session_cost : partition->local_cost;
   partition->cut = run.cut;

@@ -79,11 +79,12 @@ typedef struct {
 
 /* The optimum of `problem`. Where nothing is gained by it nothing is chosen. Finding it may take as long as
  * it will for some graph of thousands of functions: after `seconds` (0: never) the best that was found is the
- * answer; where a thousand functions and more stay open the library overruns that by seconds. Unless that
- * happens equal problems have equal answers. Errors: USAGE where a number, an index or the whole makes no
- * sense (the message says where), UNSUPPORTED where functions that may neither run on the device nor be
- * chosen are reached whatever is chosen. Functions are named by their index. One thread at a time is in the
- * library; others wait. */
+ * answer. What was begun is finished first: some walks over the graph, which may take seconds where a
+ * thousand functions and more call each other in cycles, or the library's first relaxation, where as many
+ * stay open. Unless time runs out equal problems have equal answers. Errors: USAGE where a number, an index
+ * or the whole makes no sense (the message says where), UNSUPPORTED where functions that may neither run on
+ * the device nor be chosen are reached whatever is chosen. Functions are named by their index. One thread at
+ * a time is in the library; others wait. */
 Partition *partition_solve(const PartitionProblem *problem, double seconds, GError **error);
 
 void partition_free(Partition *partition);

@@ -97,23 +97,6 @@ find_parts(Reduction *reduction)
     }
 }
 
-/* Parts without an open function are known: what is left of them goes, whatever it leaves. */
-static void
-take_out_known(Reduction *reduction)
-{
-  const PartitionSearch *search = reduction->search;
-  g_autofree gboolean *open = g_new0(gboolean, reduction->n + 1);
-  g_autofree gboolean *known = g_new0(gboolean, reduction->n + 1);
-  for (guint i = 0; i < reduction->n; i++) {
-    PartitionState state = search->state[reduction->function[i]];
-    if (!reduction->graph->gone[i] && (state == PARTITION_OPEN || state == PARTITION_PAID))
-      open[part_of(reduction, i)] = TRUE;
-  }
-  for (guint i = 0; i < reduction->n; i++)
-    known[i] = !open[part_of(reduction, i)];
-  partition_elimination_run(reduction->graph, known, 0);
-}
-
 static PartitionSearch *
 search_of(Reduction *reduction, const GArray *nodes, guint *place)
 {
@@ -132,6 +115,7 @@ search_of(Reduction *reduction, const GArray *nodes, guint *place)
   }
   PartitionCalls *calls = partition_calls_new_of(nodes->len, arcs);
   PartitionSearch *part = partition_search_new(calls, INFINITY);
+  part->deadline = search->deadline;
   part->function = g_new(guint, nodes->len + 1);
   for (guint i = 0; i < nodes->len; i++) {
     guint node = g_array_index(nodes, guint, i), v = reduction->function[node];
@@ -158,29 +142,32 @@ by_part(gconstpointer a, gconstpointer b, gpointer data)
   return first < second ? -1 : first > second;
 }
 
-/* The nodes that are left, those of one part together. */
+/* The nodes that are left, those of one part together. Parts without an open function are known. */
 static GArray *
 left_by_part(Reduction *reduction)
 {
+  g_autofree gboolean *open = g_new0(gboolean, reduction->n + 1);
+  for (guint i = 0; i < reduction->n; i++) {
+    PartitionState state = reduction->search->state[reduction->function[i]];
+    if (!reduction->graph->gone[i] && (state == PARTITION_OPEN || state == PARTITION_PAID))
+      open[part_of(reduction, i)] = TRUE;
+  }
   GArray *left = g_array_new(FALSE, FALSE, sizeof(guint));
   for (guint i = 0; i < reduction->n; i++)
-    if (!reduction->graph->gone[i])
+    if (!reduction->graph->gone[i] && open[part_of(reduction, i)])
       g_array_append_val(left, i);
   g_array_sort_with_data(left, by_part, reduction);
   return left;
 }
 
-PartitionParts *
+GPtrArray *
 partition_parts_of(const PartitionSearch *search)
 {
   Reduction reduction = {.search = search};
   build_graph(&reduction);
   shrink(&reduction);
   find_parts(&reduction);
-  take_out_known(&reduction);
-  PartitionParts *parts = g_new0(PartitionParts, 1);
-  parts->parts = g_ptr_array_new_with_free_func((GDestroyNotify)partition_search_free);
-  parts->cost = search->paid + reduction.graph->fixed;
+  GPtrArray *parts = g_ptr_array_new_with_free_func((GDestroyNotify)partition_search_free);
   g_autoptr(GArray) left = left_by_part(&reduction);
   g_autofree guint *place = g_new(guint, reduction.n + 1);
   for (guint i = 0; i < left->len;) {
@@ -188,20 +175,10 @@ partition_parts_of(const PartitionSearch *search)
     g_autoptr(GArray) nodes = g_array_new(FALSE, FALSE, sizeof(guint));
     for (; i < left->len && part_of(&reduction, g_array_index(left, guint, i)) == part; i++)
       g_array_append_val(nodes, g_array_index(left, guint, i));
-    PartitionSearch *inside = search_of(&reduction, nodes, place);
-    for (guint j = 0; j < nodes->len; j++)
-      parts->cost -= inside->state[j] == PARTITION_PAID ? inside->first[j] : 0;
-    g_ptr_array_add(parts->parts, inside);
+    g_ptr_array_add(parts, search_of(&reduction, nodes, place));
   }
   partition_elimination_free(reduction.graph);
   g_free(reduction.function);
   g_free(reduction.part);
   return parts;
-}
-
-void
-partition_parts_free(PartitionParts *parts)
-{
-  g_ptr_array_unref(parts->parts);
-  g_free(parts);
 }

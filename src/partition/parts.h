@@ -5,15 +5,6 @@
 
 #include "partition/search.h"
 
-typedef struct {
-  GPtrArray *parts; /* PartitionSearch, with open functions each; their `function` says where they are in the
-                       whole */
-  double cost;      /* of all that is in no part */
-} PartitionParts;
-
-/* After partition_search_settle(), which returned FALSE. */
-PartitionParts *partition_parts_of(const PartitionSearch *search);
-
-void partition_parts_free(PartitionParts *parts);
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(PartitionParts, partition_parts_free)
+/* After partition_search_settle(), which returned FALSE: PartitionSearch, with open functions each; their
+ * `function` says where they are in the whole. */
+GPtrArray *partition_parts_of(const PartitionSearch *search);

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "base/clock.h"
+
 /* Rounding of sums: a bound this near to the cutoff has reached it. */
 #define ROUNDING 1e-12
 /* Each round is some walks over the graph; what it settles gets less, and the integer program is better at
@@ -72,6 +74,12 @@ partition_search_free(PartitionSearch *search)
   g_free(search->part);
   g_free(search->stops);
   g_free(search);
+}
+
+gboolean
+partition_search_late(const PartitionSearch *search)
+{
+  return search->deadline && clock_now_ns() >= search->deadline;
 }
 
 /* Leaves in `stops` who stops and is reached, in `arriving` how often; uses `relaxed`. */
@@ -403,7 +411,7 @@ scale_slopes(PartitionSearch *search, guint rounds)
       slope[v] = now;
     }
     partition_search_try(search, stops);
-    if (!changed)
+    if (!changed || partition_search_late(search))
       break;
   }
 }
@@ -430,6 +438,8 @@ relax(PartitionSearch *search, gboolean thorough)
     changed |= ascend(&dual, 1 / (1 + 0.2 * i), stops);
     if (i % TRY_EACH == 0 && search->bound < search->cutoff)
       partition_search_try(search, stops);
+    if (partition_search_late(search))
+      break;
   }
   free_shares(&dual.share);
   free_shares(&dual.use);
@@ -463,6 +473,8 @@ partition_search_settle(PartitionSearch *search, gboolean thorough)
     changed |= relax(search, thorough && partition_search_forced(search) == search->calls->n);
     if (search->bound >= search->cutoff * (1 - ROUNDING))
       return TRUE;
+    if (partition_search_late(search))
+      break;
   }
   return FALSE;
 }

@@ -30,6 +30,7 @@ typedef struct {
   double paid;  /* first blocks that are */
   double bound; /* no such choice costs less */
 
+  gint64 deadline;  /* clock_now_ns(); 0: none. After it only as much is done as gives some choice */
   double cutoff;    /* what a choice has to undercut */
   gboolean *chosen; /* the best choice found, if it is below the first cutoff */
   gboolean found;
@@ -48,8 +49,12 @@ PartitionSearch *partition_search_new(PartitionCalls *calls, double cutoff);
  * which it then is. */
 void partition_search_try(PartitionSearch *search, const gboolean *offered);
 
+/* Whether the deadline is over. */
+gboolean partition_search_late(const PartitionSearch *search);
+
 /* Settles what can be settled; `thorough` takes some hundred walks over the graph instead of some. TRUE:
- * nothing below the cutoff is left to be found. */
+ * nothing below the cutoff is left to be found. FALSE: there may be, or the deadline is over; the walk that
+ * was begun is finished. */
 gboolean partition_search_settle(PartitionSearch *search, gboolean thorough);
 
 /* An open function that cannot run on the device, callees before callers; as many as there are functions if

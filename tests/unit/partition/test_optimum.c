@@ -95,6 +95,8 @@ check_cut(guint64 seed, guint *cut)
   if (!partition)
     return;
   *cut += partition->cut;
+  if (partition->effort.rounds > 1)
+    fail(&small.problem, seed, "rounds after the time is over", partition->effort.rounds, 1);
   double optimum = small_problem_optimum(&small.problem);
   if (partition->bound > optimum * (1 + PARTITION_TOLERANCE) ||
       partition->cost < optimum * (1 - PARTITION_TOLERANCE))
