@@ -49,6 +49,12 @@ _doppel_documents()
     doppel doc list --offline "${direct[@]}" 2>/dev/null | awk 'NR > 1 { print $1 }'
 }
 
+# Programs of which there is a profile.
+_doppel_profiles()
+{
+    doppel profile --list 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
 _doppel_models()
 {
     doppel energy models 2>/dev/null | awk 'NR > 1 { print $1 }'
@@ -64,7 +70,7 @@ _doppel()
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} i output
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway energy unpair name demo help version' -- "$current"))
+        COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway plan energy profile unpair name demo help version' -- "$current"))
         return
     fi
     case $verb in
@@ -74,6 +80,7 @@ _doppel()
                 -p | --place) COMPREPLY=($(compgen -W 'auto device clone' -- "$current")); return ;;
                 -o | --output) COMPREPLY=($(compgen -f -- "$current")); return ;;
                 --track) COMPREPLY=($(compgen -W 'auto pagemap soft-dirty hash' -- "$current")); return ;;
+                --objective) COMPREPLY=($(compgen -W 'time energy money' -- "$current")); return ;;
                 --without)
                     # A list: what is complete of it stays.
                     [[ $current == *,* ]] && output=${current%,*},
@@ -90,21 +97,21 @@ _doppel()
             # What follows the program is the program's.
             for ((i = 2; i < COMP_CWORD; i++)); do
                 case ${COMP_WORDS[i]} in
-                    -f | --function | -o | --output | -p | --place | -c | --clone | --keep | --limit | --on | --checkpoint | --checkpoint-rate | --resume-timeout | --track | --without) ((i++)) ;;
+                    -f | --function | -o | --output | -p | --place | --objective | -c | --clone | --keep | --limit | --on | --checkpoint | --checkpoint-rate | --resume-timeout | --track | --without) ((i++)) ;;
                     -- | -*) ;;
                     *) declare -F _command_offset >/dev/null && _command_offset "$i"; return ;;
                 esac
             done
             if [[ $current == -* ]]; then
                 [[ $verb == trace ]] && output='-o --output' || output='-b --background --foreground --on --limit --no-sync --checkpoint --checkpoint-rate --keep-checkpoints'
-                COMPREPLY=($(compgen -W "${output-} -f --function -w --whole -p --place -c --clone -s --stats -e --explain --keep --resume-timeout --track --without --lazy-return --check --help" -- "$current"))
+                COMPREPLY=($(compgen -W "${output-} -f --function -w --whole -p --place --objective -c --clone -s --stats -e --explain --keep --resume-timeout --track --without --lazy-return --check --help" -- "$current"))
             else
                 COMPREPLY=($(compgen -c -f -- "$current"))
             fi
             ;;
         symbols)
             if [[ $current == -* ]]; then
-                COMPREPLY=($(compgen -W '-l --lib -a --all --json --help' -- "$current"))
+                COMPREPLY=($(compgen -W '-l --lib -a --all -m --marked --json --help' -- "$current"))
             elif ((COMP_CWORD == 2)) || [[ $previous == -* ]]; then
                 COMPREPLY=($(compgen -c -f -- "$current"))
             fi
@@ -258,6 +265,39 @@ _doppel()
             fi
             ;;
         unpair) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2) --forget --help" -- "$current")) ;;
+        plan)
+            case $previous in
+                --objective) COMPREPLY=($(compgen -W 'time energy money' -- "$current")); return ;;
+                --link) COMPREPLY=($(compgen -W 'lan wifi lte 3g all' -- "$current")); return ;;
+                -c | --clone) COMPREPLY=($(compgen -W "$(_doppel_clones)" -- "$current")); return ;;
+                --speed) return ;;
+            esac
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '--objective --link -c --clone --speed -a --all --json --help' -- "$current"))
+            else
+                COMPREPLY=($(compgen -c -f -- "$current"))
+            fi
+            ;;
+        profile)
+            case $previous in
+                -c | --clone) COMPREPLY=($(compgen -W "$(_doppel_clones)" -- "$current")); return ;;
+                -t | --time | -n | --top | --observe) return ;;
+                --forget) COMPREPLY=($(compgen -W "$(_doppel_profiles)" -- "$current")); return ;;
+            esac
+            # What follows the program is the program's.
+            for ((i = 2; i < COMP_CWORD; i++)); do
+                case ${COMP_WORDS[i]} in
+                    -c | --clone | -t | --time | -n | --top | --observe | --forget) ((i++)) ;;
+                    -- | -*) ;;
+                    *) declare -F _command_offset >/dev/null && _command_offset "$i"; return ;;
+                esac
+            done
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '-c --clone -t --time -o --output --observe --no-sync -n --top --json -l --list --forget --help' -- "$current"))
+            else
+                COMPREPLY=($(compgen -c -f -- "$current"))
+            fi
+            ;;
         energy)
             case $previous in
                 -s | --seconds) return ;;
@@ -288,7 +328,7 @@ _doppel()
             fi
             ;;
         demo) COMPREPLY=($(compgen -W 'c2c --keep --help' -- "$current")) ;;
-        help) COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway energy unpair name demo' -- "$current")) ;;
+        help) COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway plan energy profile unpair name demo' -- "$current")) ;;
     esac
 }
 

@@ -1,6 +1,6 @@
 # Completion of doppel for fish.
 
-set -l verbs run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway energy unpair name demo help version
+set -l verbs run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway plan energy profile unpair name demo help version
 
 function __doppel_clones
     echo local
@@ -13,6 +13,10 @@ end
 
 function __doppel_jobs
     doppel jobs 2>/dev/null | awk 'NR > 1 { print $1 }'
+end
+
+function __doppel_profiles
+    doppel profile --list 2>/dev/null | awk 'NR > 1 { print $1 }'
 end
 
 function __doppel_models
@@ -61,9 +65,10 @@ complete -c doppel -n '__fish_seen_subcommand_from trace' -s o -l output -r -F -
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -s f -l function -x -d 'Off-load this function'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -s w -l whole -d 'Run all of it in the clone'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -s p -l place -x -a 'auto device clone' -d Where
+complete -c doppel -n '__fish_seen_subcommand_from run trace' -l objective -x -a 'time energy money' -d 'What auto saves'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -s c -l clone -x -a '(__doppel_clones)' -d 'Which clone'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -s s -l stats -d 'Statistics at the end'
-complete -c doppel -n '__fish_seen_subcommand_from run trace' -s e -l explain -d 'Say why something runs on the device'
+complete -c doppel -n '__fish_seen_subcommand_from run trace' -s e -l explain -d 'Say why something runs where it does'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -l resume-timeout -x -d 'Seconds that a link may take to come back'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -l track -x -a 'auto pagemap soft-dirty hash' -d 'How changed memory is found'
 complete -c doppel -n '__fish_seen_subcommand_from run trace' -l without -x -a 'pull push known changes' -d 'Switch off ways to send less'
@@ -74,6 +79,7 @@ complete -c doppel -n '__fish_seen_subcommand_from run trace' -a '(__fish_comple
 
 complete -c doppel -n '__fish_seen_subcommand_from symbols' -s l -l lib -x -d 'Only this library'
 complete -c doppel -n '__fish_seen_subcommand_from symbols' -s a -l all -d 'Every function'
+complete -c doppel -n '__fish_seen_subcommand_from symbols' -s m -l marked -d 'Only functions that are marked for off-loading'
 complete -c doppel -n '__fish_seen_subcommand_from symbols doctor clones jobs sync status snapshots diff' -l json -d 'Print JSON'
 complete -c doppel -n '__fish_seen_subcommand_from symbols' -a '(__fish_complete_command)'
 complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a send -d 'Send files to another user'
@@ -144,6 +150,25 @@ complete -c doppel -n '__fish_seen_subcommand_from forward' -l to -x -d 'Connect
 complete -c doppel -n '__fish_seen_subcommand_from forward' -l background -d 'Return as soon as connections can come'
 complete -c doppel -n '__fish_seen_subcommand_from forward' -l list -d 'List what is forwarded'
 complete -c doppel -n '__fish_seen_subcommand_from forward' -l json -d 'Print each event, or the list, as JSON'
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a plan -d 'Choose which functions of a program to off-load'
+complete -c doppel -n '__fish_seen_subcommand_from plan' -l objective -x -a 'time energy money' -d 'What is to be least'
+complete -c doppel -n '__fish_seen_subcommand_from plan' -l link -x -a 'lan wifi lte 3g all' -d 'Show the plan for this kind of link'
+complete -c doppel -n '__fish_seen_subcommand_from plan' -s c -l clone -x -a '(__doppel_clones)' -d 'The clone to plan for'
+complete -c doppel -n '__fish_seen_subcommand_from plan' -l speed -x -d 'The clone is so many times as fast'
+complete -c doppel -n '__fish_seen_subcommand_from plan' -s a -l all -d 'All of the call tree'
+complete -c doppel -n '__fish_seen_subcommand_from plan' -l json -d 'Print JSON'
+complete -c doppel -n '__fish_seen_subcommand_from plan' -a '(__fish_complete_command)'
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a profile -d 'Find out in the clone what a program does'
+complete -c doppel -n '__fish_seen_subcommand_from profile' -s c -l clone -x -a '(__doppel_clones)' -d 'In which clone'
+complete -c doppel -n '__fish_seen_subcommand_from profile' -s t -l time -x -d 'Seconds that a run may take'
+complete -c doppel -n '__fish_seen_subcommand_from profile' -s o -l output -d 'Show what it writes'
+complete -c doppel -n '__fish_seen_subcommand_from profile' -l observe -x -d 'Functions that are off-loaded to see'
+complete -c doppel -n '__fish_seen_subcommand_from profile' -l no-sync -d 'Over the files as they are'
+complete -c doppel -n '__fish_seen_subcommand_from profile' -s n -l top -x -d 'Functions to print'
+complete -c doppel -n '__fish_seen_subcommand_from profile' -l json -d 'Print JSON'
+complete -c doppel -n '__fish_seen_subcommand_from profile' -s l -l list -d 'List what is profiled'
+complete -c doppel -n '__fish_seen_subcommand_from profile' -l forget -x -a '(__doppel_profiles)' -d 'Forget a profile'
+complete -c doppel -n '__fish_seen_subcommand_from profile' -xa '(__fish_complete_subcommand)'
 complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a energy -d "Say by which power model this device's energy is estimated"
 complete -c doppel -n '__fish_seen_subcommand_from energy' -s s -l seconds -x -d 'Measure for so long'
 complete -c doppel -n '__fish_seen_subcommand_from energy' -l sys -x -a '(__fish_complete_directories)' -d 'Where sysfs is'
@@ -207,4 +232,4 @@ complete -c doppel -n '__fish_seen_subcommand_from name' -l json -d 'Print JSON'
 complete -c doppel -n '__fish_seen_subcommand_from name' -f -a 'show claim renew succeed recover revoke directory'
 complete -c doppel -n '__fish_seen_subcommand_from demo' -l keep -d 'Leave the temporary directory'
 complete -c doppel -n '__fish_seen_subcommand_from demo' -f -a c2c
-complete -c doppel -n '__fish_seen_subcommand_from help' -f -a 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway energy unpair name demo'
+complete -c doppel -n '__fish_seen_subcommand_from help' -f -a 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway plan energy profile unpair name demo'

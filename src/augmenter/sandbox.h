@@ -111,6 +111,13 @@ typedef struct {
  */
 pid_t sandbox_spawn(Sandbox *sandbox, const SandboxSpawn *spawn, GError **error);
 
+/* For a child that the caller has forked itself, in the sandbox, to run what is no program of the clone's
+ * root: gives up, for good, what sandbox_spawn()'s children give up before their exec, with the limits, the
+ * working directory, the umask, the user and the groups of `spawn`, of which nothing else counts. Descriptors
+ * and signals are the caller's business. Afterwards it can be looked into by what runs inside: its memory
+ * must hold nothing that is not the program's. FALSE with errno: it must exit. */
+gboolean sandbox_give_up_rights(const Sandbox *sandbox, const SandboxSpawn *spawn);
+
 /* Lets it go on and waits until the program has been loaded (a tracer finds it in its PTRACE_EVENT_EXEC
  * stop). FALSE with the reason: then the child exits with status 127. */
 gboolean sandbox_release(Sandbox *sandbox, pid_t pid, GError **error);

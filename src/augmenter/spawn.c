@@ -226,6 +226,17 @@ child_main(const Sandbox *sandbox, const SandboxSpawn *spawn, const SandboxRlimi
   fail(own, STEP_EXEC);
 }
 
+gboolean
+sandbox_give_up_rights(const Sandbox *sandbox, const SandboxSpawn *spawn)
+{
+  SandboxRlimit files = {RLIMIT_NOFILE, sandbox->private->files};
+  umask(spawn->umask);
+  return limits_join(&sandbox->private->limits) && set_limits(&files, 1) &&
+         set_limits(spawn->rlimits, spawn->rlimit_count) && chdir(spawn->cwd ? spawn->cwd : "/") == 0 &&
+         limit_capabilities() && become_user(sandbox, spawn) && drop_capabilities(spawn->uid) &&
+         prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
+}
+
 static SandboxRlimit *
 clip_limits(Sandbox *sandbox, const SandboxSpawn *spawn)
 {

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "cmd/cmd.h"
+#include "profiler/observe.h"
 
 static int print_help(int argc, char **argv);
 static int print_version(int argc, char **argv);
@@ -50,7 +51,9 @@ static const struct {
     {"doc", cmd_doc, "Write documents together with others, through a server that nobody trusts"},
     {"forward", cmd_forward, "Reach a TCP port of a friend's device through both clones, or offer one"},
     {"gateway", cmd_gateway, "Connect this device's programs with the network of clones"},
+    {"plan", cmd_plan, "Choose which functions of a program to off-load, by its profile"},
     {"energy", cmd_energy, "Say by which power model this device's energy is estimated, or measure it"},
+    {"profile", cmd_profile, "Find out in the clone what a program does, to decide by"},
     {"unpair", cmd_unpair, "Forget a clone"},
     {"name", cmd_name, "Have a name in the network of clones"},
     {"demo", cmd_demo, "Show on this machine what takes several: the network of clones"},
@@ -174,6 +177,8 @@ int
 main(int argc, char **argv)
 {
   setlocale(LC_ALL, "");
+  if (profiler_observe_is_wanted(argv))
+    return profiler_observe_main(argc, argv);
   if (argc < 2) {
     print_help(0, NULL);
     return 2;

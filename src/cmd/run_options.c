@@ -23,7 +23,7 @@ parse_place(const char *name, RunPlace *place, GError **error)
 /* As text, before it is judged. */
 static struct {
   char **functions;
-  char *place, *clone, *track, *stats, *without;
+  char *place, *clone, *track, *stats, *without, *objective;
   int resume_s;
 } said = {.resume_s = 30};
 
@@ -44,13 +44,15 @@ parse_words(const RunVerb *verb, int *argc, char ***argv, RunOptions *options, G
       {"whole", 'w', 0, G_OPTION_ARG_NONE, &options->whole,
        "Run the whole program in the clone from its start", NULL},
       {"place", 'p', 0, G_OPTION_ARG_STRING, &said.place,
-       "Where calls run: auto (the default: measure, take the faster), device, clone", "PLACE"},
+       "Where calls run: auto (the default: wherever they cost less), device, clone", "PLACE"},
+      {"objective", 0, 0, G_OPTION_ARG_STRING, &said.objective,
+       "What auto saves: time (the default), energy or money", "WHAT"},
       {"clone", 'c', 0, G_OPTION_ARG_STRING, &said.clone,
        "The clone to use: local (default), or one that is paired", "NAME"},
       {"stats", 's', G_OPTION_FLAG_OPTIONAL_ARG, G_OPTION_ARG_CALLBACK, take_stats,
        "Say afterwards what ran where and what it moved: tables on standard error, or JSON in FILE", "FILE"},
       {"explain", 'e', 0, G_OPTION_ARG_NONE, &options->explain,
-       "Say why something runs on the device after all", NULL},
+       "Say why something runs where it does, and from which numbers", NULL},
       {"resume-timeout", 0, 0, G_OPTION_ARG_INT, &said.resume_s,
        "Seconds that a broken link may take to come back (30)", "SECONDS"},
       {"keep", 0, 0, G_OPTION_ARG_INT, &options->keep_s,
@@ -86,6 +88,9 @@ judge(const RunVerb *verb, int *argc, char ***argv, RunOptions *options, GError 
   if (said.track && !mirror_track_parse(said.track, &options->track))
     return doppel_error_set(error, DOPPEL_ERROR_USAGE,
                             "--track is auto, pagemap, soft-dirty or hash, not '%s'", said.track);
+  if (said.objective && !policy_objective_parse(said.objective, &options->objective))
+    return doppel_error_set(error, DOPPEL_ERROR_USAGE, "--objective is time, energy or money, not '%s'",
+                            said.objective);
   if (said.without && !run_without_parse(said.without, &options->without, error))
     return FALSE;
   if (options->keep_s < 0 || said.resume_s < 0 || said.resume_s > SECONDS_MAX ||
@@ -121,7 +126,7 @@ gboolean
 run_options_plain(const RunOptions *options)
 {
   return !options->functions && !options->whole && options->place == RUN_PLACE_AUTO && !options->stats &&
-         !options->check && !options->lazy_return && !said.track && !said.without;
+         !options->check && !options->lazy_return && !said.track && !said.without && !said.objective;
 }
 
 int

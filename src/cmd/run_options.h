@@ -31,4 +31,6 @@ int run_options_run(const RunVerb *verb, const RunOptions *options);
   "FUNCTION is a symbol (sqlite3_step), LIB:SYMBOL (libsqlite3:sqlite3_step), a C++ name "                   \
   "(ns::Class::method), or an\n"                                                                             \
   "address (0x1234, LIB:0x1234). \"doppel symbols PROGRAM\" lists what can be named. With --whole auto "     \
-  "means clone."
+  "means clone.\n"                                                                                           \
+  "Without either, calls of the functions that PROGRAM and its libraries mark themselves "                   \
+  "(DOPPEL_OFFLOAD(3)) are off-loaded."

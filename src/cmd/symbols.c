@@ -16,7 +16,11 @@ static const char summary[] =
     "\n"
     "Without PATTERN or options: the program's own functions, and those of its libraries that it calls "
     "itself. With PATTERN (a\n"
-    "part of the name, or a shell pattern with * and ?): every function in every module whose name has it.";
+    "part of the name, or a shell pattern with * and ?): every function in every module whose name has it.\n"
+    "\n"
+    "Behind the kind of some it says \"marked\": their authors say that they are worth off-loading "
+    "(DOPPEL_OFFLOAD(3)), and\n"
+    "\"doppel run\" without -f watches them.";
 
 static const char notes[] = "Stripped files show only what they export. In a file whose symbols are gone a "
                             "function can still be named by its\n"
@@ -26,7 +30,7 @@ static const char notes[] = "Stripped files show only what they export. In a fil
                             "Example: doppel symbols --lib sqlite3 sqlite3 'sqlite3_*step*'";
 
 typedef struct {
-  gboolean json, all;
+  gboolean json, all, marked;
   char **libraries;
   const char *pattern; /* NULL: none */
   GPtrArray *files;    /* of SymbolFile *, the program first */
@@ -36,7 +40,8 @@ typedef struct {
 
 static const TableColumn columns[] = {
     {"MODULE", "module"}, {"SIZE", "size", TABLE_NUMBER},
-    {"KIND", "kind"},     {"NAME", "name"},
+    {"KIND", NULL},       {NULL, "kind"},
+    {"NAME", "name"},     {NULL, "marked", TABLE_BOOLEAN},
     {NULL, "address"},    {NULL, "symbol"},
     {NULL, "version"},    {NULL, "path"},
 };
@@ -46,6 +51,8 @@ kind_name(const Symbol *symbol)
 {
   if (symbol->kind == SYMBOL_IFUNC)
     return "ifunc";
+  if (symbol->kind == SYMBOL_ADDRESS)
+    return "nameless";
   static const char *const names[] = {
       [SYMBOL_LOCAL] = "local", [SYMBOL_GLOBAL] = "global", [SYMBOL_WEAK] = "weak"};
   return names[symbol->binding];
@@ -89,9 +96,12 @@ wanted_module(const Listing *listing, const SymbolFile *file)
 static gboolean
 wanted_symbol(const Listing *listing, const SymbolFile *file, const Symbol *symbol, const char *name)
 {
+  gboolean marked = symbols_is_marked(file, symbol);
+  if (listing->marked && !marked)
+    return FALSE;
   if (listing->pattern)
     return matches_pattern(listing->pattern, name) || matches_pattern(listing->pattern, symbol->name);
-  if (listing->all)
+  if (listing->all || marked)
     return TRUE;
   if (is_scaffolding(symbol->name))
     return FALSE;
@@ -101,9 +111,22 @@ wanted_symbol(const Listing *listing, const SymbolFile *file, const Symbol *symb
 }
 
 static void
-list_file(Listing *listing, const SymbolFile *file)
+add_row(Listing *listing, const SymbolFile *file, const Symbol *symbol, const char *name)
 {
   g_autofree char *module = symbols_module_name(file);
+  g_autofree char *size = symbol->size > 0 ? g_strdup_printf("%" G_GUINT64_FORMAT, symbol->size) : NULL;
+  g_autofree char *address = g_strdup_printf("0x%" G_GINT64_MODIFIER "x", symbol->vaddr);
+  gboolean marked = symbols_is_marked(file, symbol);
+  const char *kind = kind_name(symbol);
+  g_autofree char *shown = g_strconcat(kind, marked ? " marked" : "", NULL);
+  table_add(listing->table,
+            (const char *const[]){module, size, shown, kind, name, marked ? "true" : "false", address,
+                                  symbol->name, symbol->version, symbols_facts(file)->path});
+}
+
+static void
+list_file(Listing *listing, const SymbolFile *file)
+{
   g_autofree char *last = NULL;
   guint64 last_vaddr = 0;
   for (guint i = 0; i < symbols_count(file); i++) {
@@ -116,14 +139,16 @@ list_file(Listing *listing, const SymbolFile *file)
       listing->left_out++;
       continue;
     }
-    g_autofree char *size = symbol->size > 0 ? g_strdup_printf("%" G_GUINT64_FORMAT, symbol->size) : NULL;
-    g_autofree char *address = g_strdup_printf("0x%" G_GINT64_MODIFIER "x", symbol->vaddr);
-    table_add(listing->table,
-              (const char *const[]){module, size, kind_name(symbol), name, address, symbol->name,
-                                    symbol->version, symbols_facts(file)->path});
+    add_row(listing, file, symbol, name);
     g_free(last);
     last = g_steal_pointer(&name);
     last_vaddr = symbol->vaddr;
+  }
+  /* Of those without a name only marked ones are known here. */
+  for (guint i = 0; i < symbols_marked(file)->len; i++) {
+    const Symbol *symbol = symbols_marked(file)->pdata[i];
+    if (symbol->kind == SYMBOL_ADDRESS && wanted_symbol(listing, file, symbol, symbol->name))
+      add_row(listing, file, symbol, symbol->name);
   }
 }
 
@@ -180,9 +205,11 @@ tell_rest(const Listing *listing)
 {
   if (listing->json || listing->all)
     return;
-  if (table_rows(listing->table) == 0)
+  if (table_rows(listing->table) == 0 && listing->marked)
+    fprintf(stderr, "No function is marked%s.\n", listing->pattern ? " that matches" : "");
+  else if (table_rows(listing->table) == 0)
     fprintf(stderr, "No function matches, of %u.\n", listing->left_out);
-  else if (!listing->pattern && listing->left_out > 0)
+  else if (!listing->pattern && !listing->marked && listing->left_out > 0)
     fprintf(stderr, "%u more can be named: give a PATTERN, --lib LIB or --all.\n", listing->left_out);
 }
 
@@ -196,6 +223,8 @@ cmd_symbols(int argc, char **argv)
        "Only this library, every function of it; repeatable", "LIB"},
       {"all", 'a', 0, G_OPTION_ARG_NONE, &listing.all, "Every function of the program and all its libraries",
        NULL},
+      {"marked", 'm', 0, G_OPTION_ARG_NONE, &listing.marked,
+       "Only functions that are marked for off-loading in the program or its libraries", NULL},
       {"json", 0, 0, G_OPTION_ARG_NONE, &listing.json, "Print JSON, with addresses, symbols and paths", NULL},
       {NULL},
   };

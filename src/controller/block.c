@@ -297,6 +297,9 @@ turn(Controller *controller, GError **error)
     timeout = timeout < 0 ? SLEEP_AFTER_MS : MIN(timeout, SLEEP_AFTER_MS);
   if (controller->signal_deadline_ns)
     timeout = timeout < 0 ? 100 : MIN(timeout, 100);
+  if (!controller->end && decide_gives_up(controller, &timeout))
+    return doppel_error_set(error, DOPPEL_ERROR_ABORTED,
+                            "the link is too slow or away: the device is done sooner");
   int ready = poll(fds, count, timeout);
   if (ready < 0 && errno != EINTR)
     return doppel_error_errno(error, "waiting");
@@ -342,6 +345,7 @@ clear_block(Controller *controller)
   controller->signal_deadline_ns = 0;
   controller->phase = BLOCK_NONE;
   controller->block_thread = NULL;
+  controller->block_function = NULL;
 }
 
 static void
@@ -352,7 +356,7 @@ give_up(Controller *controller, Function *function, const GError *error)
   if (function) {
     function_reason(function, error->message);
     function->aborted++;
-    function->failures++;
+    decide_failed(controller, function, clock_now_ns() - controller->block_start_ns);
   }
   if (!controller->exited) {
     g_autoptr(GError) ignored = NULL;
@@ -407,7 +411,7 @@ note_result(Controller *controller, Function *function)
     function->cut++;
     function_reason(function, end->reason ? end->reason : "cut");
   }
-  decide_learn_remote(function, took);
+  decide_learn_remote(controller, function, took);
 }
 
 void
@@ -426,6 +430,9 @@ controller_block(Controller *controller, MirrorThread *thread, guint64 entry_sp,
   controller->block_start_ns = controller->mark_ns = clock_now_ns();
   memset(controller->split, 0, sizeof controller->split);
   controller->block_thread = thread;
+  controller->block_function = controller->options->whole ? NULL : function;
+  controller->away_since_ns = 0;
+  controller->too_slow = FALSE;
   controller->phase = BLOCK_RUNNING;
   pinlog_forget(controller->log);
   gboolean done =

@@ -52,7 +52,8 @@ run_here(Controller *controller, MirrorThread *thread, Function *function, guint
   function->local++;
   if (!controller->timing.function && controller->options->place == RUN_PLACE_AUTO &&
       !controller->rerunning && mirror_breakpoint_add(controller->process, back, TRUE, NULL))
-    controller->timing = (LocalTiming){function, thread, sp, back, clock_now_ns()};
+    controller->timing = (LocalTiming){
+        function, thread, sp, back, clock_now_ns(), decide_processor_ns(controller), function->answer, FALSE};
   if (controller->rerunning) {
     /* Stepping over and answering calls at once: the trap must not be lost for the others. */
     ArchRegisters *registers = mirror_thread_registers(thread, error);
@@ -75,11 +76,12 @@ on_function(Controller *controller, MirrorThread *thread, Function *function, GE
     return FALSE;
   guint64 sp = arch_sp(registers), back = arch_return_address(registers, top);
   function->calls++;
-  if (controller->rerunning || !decide_remote(controller, function))
+  if (controller->rerunning || !decide_remote(controller, function, registers))
     return run_here(controller, thread, function, sp, back, error);
   /* The breakpoint has fired; the mirror, which has none, begins at the function's first instruction. */
   arch_breakpoint_again(registers);
   thread->registers_changed = TRUE;
+  controller->timing.spoiled = TRUE;
   if (controller_block(controller, thread, sp, back, function))
     return controller->exited || controller_resume_all(controller, error);
   return controller->exited || run_here(controller, thread, function, sp, back, error);
@@ -95,12 +97,14 @@ on_timed_return(Controller *controller, MirrorThread *thread, GError **error)
   if (thread != timing->thread || !arch_frame_left(timing->sp, arch_sp(registers)))
     return mirror_breakpoint_step_over(thread, error);
   gint64 start = timing->start_ns, took = clock_now_ns() - start;
+  LocalTiming over = *timing;
   Function *function = timing->function;
   guint64 back = timing->back;
   *timing = (LocalTiming){0};
   if (!functions_at(controller, back) && !mirror_breakpoint_remove(controller->process, back, error))
     return FALSE;
-  decide_learn_local(controller, function, took);
+  if (!over.spoiled)
+    decide_learn_local(controller, &over, took);
   timeline_local(controller, function->text, start, took);
   return mirror_thread_resume(thread, rerun_request(controller), error);
 }
@@ -238,6 +242,7 @@ turn(Controller *controller, GError **error)
   int timeout = -1;
   guint count = 3;
   checkpoints_timeout(controller, &timeout);
+  decide_timeout(controller, &timeout);
   if (controller->link)
     count += link_prepare(controller->link, fds + count, &timeout);
   if (poll(fds, count, timeout) < 0 && errno != EINTR)
@@ -246,6 +251,8 @@ turn(Controller *controller, GError **error)
     work_link(controller);
   if (fds[1].revents && !home_serve(controller, error))
     home_lost(controller, *error);
+  if (!decide_relook(controller, error))
+    return FALSE;
   if (!signals_own(controller))
     return TRUE;
   while (!controller->exited) {
@@ -333,6 +340,7 @@ clear(Controller *controller)
 {
   home_forget(controller);
   checkpoints_close(controller);
+  decide_close(controller);
   session_close(controller);
   g_queue_free(controller->postponed);
   for (guint i = 0; i < controller->functions->len; i++)
@@ -406,8 +414,8 @@ start_all(Controller *controller, GError **error)
       controller->why_no_session = g_strdup(why->message);
     }
   }
-  return checkpoints_open(controller, error) && controller_launch(controller, error) &&
-         (prepare_mirror(controller), TRUE);
+  return checkpoints_open(controller, error) && decide_open(controller, error) &&
+         controller_launch(controller, error) && (prepare_mirror(controller), TRUE);
 }
 
 int

@@ -7,6 +7,7 @@
 #include "controller/run.h"
 #include "controller/timeline.h"
 #include "controller/traffic.h"
+#include "energy/models.h"
 #include "link/engine.h"
 #include "mirror/page_forecast.h"
 #include "mirror/page_index.h"
@@ -14,6 +15,7 @@
 #include "mirror/signals.h"
 #include "mirror/symbols.h"
 #include "mirror/twin.h"
+#include "policy/placement.h"
 
 /* ---- split.c: where the time of a block goes ---- */
 
@@ -40,9 +42,10 @@ typedef struct {
 } BlockRecord;
 
 typedef struct {
-  char *text; /* as the user named it */
+  char *text; /* as the user named it, or could have */
   SymbolQuery *query;
   GArray *addresses; /* guint64, in the process; empty until its module is there */
+  gboolean marked;   /* nobody named it: its author says that it is worth it */
   gboolean seen;     /* some module had it */
   gboolean watched;  /* breakpoints are set */
   /* what --stats says */
@@ -54,17 +57,24 @@ typedef struct {
   GArray *split;       /* gint64[SPLIT_PARTS], a block each; NULL: none yet */
   GHashTable *reasons; /* text → count */
   /* what auto decides from */
-  PageForecast *forecast; /* NULL: not loaded */
-  gint64 last_local_ns, last_remote_ns;
-  guint local_samples, remote_samples, failures;
-  gboolean settled_local;
+  PageForecast *forecast;     /* NULL: not loaded */
+  PolicyFunction *policy;     /* NULL: auto has not asked about it yet */
+  PolicyAnswer answer;        /* to the last call */
+  gint64 again_ns;            /* when calls are looked at again; 0: they are watched */
+  guint failures;             /* of blocks, in a row */
+  gboolean said, said_remote; /* what was explained last */
+  PolicyWhy said_why;
+  double said_s;
+  double joules_here, joules_there; /* of the device, estimated */
 } Function;
 
 typedef struct {
   Function *function; /* NULL: none is being timed */
   MirrorThread *thread;
   guint64 sp, back;
-  gint64 start_ns;
+  gint64 start_ns, processor_ns;
+  PolicyAnswer answer;
+  gboolean spoiled; /* a block ran inside it */
 } LocalTiming;
 
 /* ---- a forwarded call ---- */
@@ -135,6 +145,9 @@ typedef struct Controller {
   guint64 block;
   MirrorThread *block_thread;
   gint64 block_start_ns;
+  Function *block_function; /* NULL: the whole program, or none runs */
+  gint64 away_since_ns;     /* since when its link is; 0: it is there */
+  gboolean too_slow;        /* the block was given up for its link is too slow */
   PinLog *log;
   PageForecast *forecast; /* the function's; NULL: nothing is pushed ahead */
   GHashTable *pointed;    /* guint64: numbers of pages that the block's registers point at */
@@ -153,6 +166,11 @@ typedef struct Controller {
   guint end_output;                   /* how many of the end's outputs are written */
   char *failure;                      /* why the block cannot count */
   gint64 split[SPLIT_PARTS], mark_ns; /* ns; until when they are measured */
+
+  PolicyPlacement *policy; /* NULL: not auto */
+  EnergyModels *energy_models;
+  const EnergyModel *energy; /* NULL: not wanted, or not known */
+  char *policy_path;
 
   struct Checkpoints *checkpoints; /* NULL: none are taken */
 
@@ -176,6 +194,7 @@ gboolean functions_modules_changed(Controller *controller, GError **error);
 void functions_report_unseen(Controller *controller);
 Function *functions_at(Controller *controller, guint64 address);
 void functions_unwatch(Controller *controller, Function *function);
+gboolean functions_watch(Controller *controller, Function *function, GError **error);
 void function_reason(Function *function, const char *reason);
 void function_free(Function *function);
 
@@ -259,9 +278,22 @@ int rerun_request(
     Controller *controller); /* how threads are resumed: PTRACE_SYSCALL while the log is not empty */
 
 /* ---- decide.c ---- */
-gboolean decide_remote(Controller *controller, Function *function);
-void decide_learn_remote(Function *function, gint64 ns);
-void decide_learn_local(Controller *controller, Function *function, gint64 ns);
+/* Loads what is known of the program from earlier runs. FALSE: the objective needs what is not there. */
+gboolean decide_open(Controller *controller, GError **error);
+void decide_close(Controller *controller); /* keeps it */
+gboolean decide_remote(Controller *controller, Function *function, const ArchRegisters *registers);
+/* The block whose parts are in controller->split counts. */
+void decide_learn_remote(Controller *controller, Function *function, gint64 ns);
+void decide_failed(Controller *controller, Function *function, gint64 ns);
+/* Whether the block that runs is not to be waited for: its link is gone, or so slow that the device is done
+ * sooner. */
+gboolean decide_gives_up(Controller *controller, int *timeout_ms);
+/* ns of the program's processor time so far; 0: it does not tell. */
+gint64 decide_processor_ns(const Controller *controller);
+void decide_learn_local(Controller *controller, const LocalTiming *timing, gint64 ns);
+/* Functions that are not watched are, from their time on. */
+void decide_timeout(const Controller *controller, int *timeout_ms);
+gboolean decide_relook(Controller *controller, GError **error);
 
 /* ---- split.c ---- */
 void split_add(Function *function, const gint64 parts[SPLIT_PARTS]);

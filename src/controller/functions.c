@@ -1,6 +1,8 @@
-/* The functions that the user named: where they are in the process, and breakpoints at their entries. */
+/* The functions that the user named, or that the program marks: where they are in the process, and
+ * breakpoints at their entries. */
 #include <errno.h>
 #include <link.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -73,6 +75,69 @@ open_link_map(const char *program, GError **error)
   return files;
 }
 
+static gboolean
+is_taken(const Controller *controller, const char *text)
+{
+  for (guint i = 0; i < controller->functions->len; i++)
+    if (g_str_equal(((const Function *)controller->functions->pdata[i])->text, text))
+      return TRUE;
+  return FALSE;
+}
+
+/* Names in a file are anybody's: what would steer a terminal is not to be told to the user. */
+static gboolean
+is_printable(const char *text)
+{
+  if (!g_utf8_validate(text, -1, NULL))
+    return FALSE;
+  for (; *text; text = g_utf8_next_char(text))
+    if (!g_unichar_isprint(g_utf8_get_char(text)))
+      return FALSE;
+  return TRUE;
+}
+
+/* By its address, as several may have one name, or none. */
+static void
+add_marked(Controller *controller, const SymbolFile *file, const Symbol *symbol, gboolean library)
+{
+  g_autofree char *module = symbols_module_name(file);
+  g_autofree char *place = g_strdup_printf("%s:0x%" G_GINT64_MODIFIER "x", module, symbol->vaddr);
+  g_autoptr(SymbolQuery) query = symbols_query_parse(place, NULL);
+  if (!query || !is_printable(place))
+    return;
+  g_autofree char *name = symbols_display_name(symbol);
+  g_autofree char *text = library ? g_strdup_printf("%s:%s", module, name) : g_strdup(name);
+  Function *function = function_new(is_printable(text) && !is_taken(controller, text) ? text : place);
+  function->query = g_steal_pointer(&query);
+  function->marked = TRUE;
+  g_ptr_array_add(controller->functions, function);
+}
+
+/* Those that the program and the libraries that it is linked with mark themselves, by
+ * include/doppel/offload.h. A script's interpreter is not looked into. */
+static void
+prepare_marked(Controller *controller)
+{
+  g_autoptr(GPtrArray) map = symbols_link_map(controller->program, NULL);
+  for (guint i = 0; map && i < map->len; i++) {
+    const LinkMapEntry *entry = map->pdata[i];
+    if (!entry->facts || entry->facts->marks->len == 0)
+      continue;
+    /* As it will be named in the process. */
+    g_autofree char *path = realpath(entry->path, NULL);
+    g_autoptr(SymbolFile) file = path ? symbols_open(path, NULL) : NULL;
+    for (guint k = 0; file && k < symbols_marked(file)->len; k++)
+      add_marked(controller, file, symbols_marked(file)->pdata[k], i > 0);
+  }
+  if (controller->functions->len == 0)
+    return;
+  g_autoptr(GString) names = g_string_new(NULL);
+  for (guint i = 0; i < controller->functions->len; i++)
+    g_string_append_printf(names, "%s%s", i > 0 ? ", " : "",
+                           ((const Function *)controller->functions->pdata[i])->text);
+  explain(controller, "no -f says what to watch; the program marks for off-loading: %s", names->str);
+}
+
 gboolean
 functions_prepare(Controller *controller, GError **error)
 {
@@ -82,8 +147,11 @@ functions_prepare(Controller *controller, GError **error)
     g_ptr_array_add(controller->functions, controller->whole);
     return TRUE;
   }
-  if (!texts || !*texts)
+  if (!texts || !*texts) {
+    if (controller->options->place != RUN_PLACE_DEVICE)
+      prepare_marked(controller);
     return TRUE;
+  }
   g_autoptr(GPtrArray) files = open_link_map(controller->program, error);
   for (; *texts; texts++) {
     Function *function = function_new(*texts);
@@ -155,16 +223,19 @@ look_in_module(Controller *controller, const MirrorMapping *mapping)
     g_autoptr(GPtrArray) found = symbols_resolve(file, function->query, NULL);
     for (guint k = 0; found && k < found->len; k++) {
       const Symbol *symbol = found->pdata[k];
+      /* Another file of the same name has something else there. */
+      if (function->marked && !symbols_is_marked(file, symbol))
+        continue;
       add_address(function, symbol->kind == SYMBOL_IFUNC ? indirect_target(controller, file, symbol, bias)
                                                          : symbol->vaddr + bias);
     }
   }
 }
 
-static gboolean
-watch(Controller *controller, Function *function, GError **error)
+gboolean
+functions_watch(Controller *controller, Function *function, GError **error)
 {
-  if (controller->options->place == RUN_PLACE_DEVICE || function->settled_local)
+  if (controller->options->place == RUN_PLACE_DEVICE || function->again_ns)
     return TRUE;
   for (guint i = 0; i < function->addresses->len; i++)
     if (!mirror_breakpoint_add(controller->process, g_array_index(function->addresses, guint64, i), TRUE,
@@ -180,7 +251,6 @@ functions_unwatch(Controller *controller, Function *function)
   for (guint i = 0; i < function->addresses->len; i++)
     mirror_breakpoint_remove(controller->process, g_array_index(function->addresses, guint64, i), NULL);
   function->watched = FALSE;
-  function->settled_local = TRUE;
 }
 
 static gboolean
@@ -206,7 +276,7 @@ functions_modules_changed(Controller *controller, GError **error)
     last = mapping->path ? mapping->path : last;
   }
   for (guint i = 0; i < controller->functions->len; i++)
-    if (!watch(controller, controller->functions->pdata[i], error))
+    if (!functions_watch(controller, controller->functions->pdata[i], error))
       return FALSE;
   if (controller->loader_hook && all_found(controller)) {
     if (!mirror_breakpoint_remove(controller->process, controller->loader_hook, error))
@@ -262,7 +332,7 @@ functions_report_unseen(Controller *controller)
     return;
   for (guint i = 0; i < controller->functions->len; i++) {
     const Function *function = controller->functions->pdata[i];
-    if (!function->seen)
+    if (!function->seen && !function->marked)
       g_printerr("doppel: %s was never there: the program loaded no library that has it (doppel symbols "
                  "lists what can be named)\n",
                  function->text);

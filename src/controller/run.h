@@ -5,6 +5,7 @@
 
 #include "link/link.h"
 #include "mirror/tracker.h"
+#include "policy/objective.h"
 
 typedef enum { RUN_PLACE_AUTO, RUN_PLACE_DEVICE, RUN_PLACE_CLONE } RunPlace;
 
@@ -19,9 +20,10 @@ typedef enum {
 gboolean run_without_parse(const char *list, guint32 *without, GError **error);
 
 typedef struct {
-  char **functions; /* FUNCTION texts, NULL-terminated; NULL: none */
+  char **functions; /* FUNCTION texts, NULL-terminated; NULL: those that the program marks, if any */
   gboolean whole;   /* the whole program in the clone, from its start */
   RunPlace place;
+  PolicyObjective objective;                  /* by which auto decides */
   const char *clone;                          /* "local" or a paired clone's name; NULL: local */
   Link *(*reach)(void *data, GError **error); /* makes the link to a clone that is not one's own, which
                                                  `clone` is the name of then; NULL: it is paired. NOT_FOUND:

@@ -119,6 +119,10 @@ function_json(GString *json, const Function *function)
                          function->bytes_out, function->bytes_in,
                          g_ascii_formatd(remote, sizeof remote, "%.6f", function->remote_ns / 1e9),
                          g_ascii_formatd(local, sizeof local, "%.6f", function->local_ns / 1e9));
+  if (function->joules_here + function->joules_there > 0)
+    g_string_append_printf(json, ",\"energy_local_j\":%s,\"energy_remote_j\":%s",
+                           g_ascii_formatd(local, sizeof local, "%.6f", function->joules_here),
+                           g_ascii_formatd(remote, sizeof remote, "%.6f", function->joules_there));
   split_json(json, function);
   traffic_json(json, &function->traffic);
   blocks_json(json, function->blocks);
@@ -142,6 +146,10 @@ write_json(Controller *controller, const char *path)
 {
   g_autoptr(GString) json = g_string_new("{\"program\":");
   json_append_string(json, controller->program);
+  if (controller->energy) {
+    g_string_append(json, ",\"energy_model\":");
+    json_append_string(json, controller->energy->name);
+  }
   g_string_append_printf(json, ",\"whole\":%s,\"functions\":[",
                          controller->options->whole ? "true" : "false");
   for (guint i = 0; i < controller->functions->len; i++) {
@@ -189,6 +197,19 @@ write_traffic(Controller *controller)
 }
 
 static void
+write_energy(Controller *controller)
+{
+  for (guint i = 0; i < controller->functions->len; i++) {
+    const Function *function = controller->functions->pdata[i];
+    if (function->joules_here + function->joules_there > 0)
+      fprintf(stderr,
+              "energy on the device, as the model %s estimates: %.3g J in calls of %s here, %.3g J in its "
+              "blocks\n",
+              controller->energy->name, function->joules_here, function->text, function->joules_there);
+  }
+}
+
+static void
 write_table(Controller *controller)
 {
   checkpoints_table(controller);
@@ -213,6 +234,7 @@ write_table(Controller *controller)
       fprintf(stderr, "  %u times: %s\n", GPOINTER_TO_UINT(count), (char *)reason);
   }
   write_traffic(controller);
+  write_energy(controller);
 }
 
 void

@@ -16,6 +16,8 @@
 #include "c2c/relay.h"
 #include "daemon/session_root.h"
 #include "link/engine.h"
+#include "profiler/message.h"
+#include "profiler/service.h"
 #include "replicator/checkpoint_message.h"
 #include "replicator/checkpoint_service.h"
 #include "replicator/job_message.h"
@@ -115,6 +117,15 @@ serve_jobs(const DaemonWorkplace *place, Link *link, const AugmenterSession *ses
   return checkpoint_service(link, session, kept, &host);
 }
 
+/* As with jobs: where there is no root, `error` says why. */
+static int
+profile_program(const DaemonWorkplace *place, Link *link, const AugmenterSession *session,
+                const GError *error)
+{
+  const ProfilerHost host = {.bounds = place->jobs, .rootless = error ? error->message : NULL};
+  return profiler_service(link, session, &host);
+}
+
 /* A device's gateway to the network of clones. Takes `link`. */
 static int
 relay_streams(const DaemonWorkplace *place, Link *link, const AugmenterSession *session,
@@ -143,6 +154,8 @@ serve_device(const DaemonWorkplace *place, Link *taken, AugmenterSession *sessio
   if (!rooted)
     daemon_fail("serve", error);
   session->root = root.path;
+  if (channel == PROFILER_CHANNEL)
+    return profile_program(place, link, session, error);
   if (channel != JOB_CHANNEL && channel != CHECKPOINT_CHANNEL)
     return rooted ? place->run(link, session) : refuse_program(link, error);
   if (rooted && !daemon_programs_show(place->state, clone, root.path, !place->root, &alone))

@@ -1,6 +1,8 @@
 #include "link/link.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -502,4 +504,15 @@ link_counters(Link *link)
     link->counters.bytes_received += candidate->received;
   }
   return &link->counters;
+}
+
+double
+link_round_trip_s(const Link *link)
+{
+  struct tcp_info info = {0};
+  socklen_t length = sizeof info;
+  if (!link->connection || link->state != LINK_UP ||
+      getsockopt(link->connection->fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+    return 0;
+  return info.tcpi_rtt / 1e6;
 }

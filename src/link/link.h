@@ -179,5 +179,8 @@ LinkState link_state(const Link *link);
 /* The key of the peer, once it was let in; NULL before and for a local link. */
 const IdentityPublic *link_peer(const Link *link);
 
+/* s of a round trip, as the system has seen them lately; 0: it does not tell, or nothing is connected. */
+double link_round_trip_s(const Link *link);
+
 /* The counters as of this call; the link's. */
 const LinkCounters *link_counters(Link *link);

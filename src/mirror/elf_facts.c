@@ -14,6 +14,11 @@
 #define STRING_LIMIT  4096 /* PATH_MAX: a longer interpreter, library name or search path is nonsense */
 #define DYNAMIC_LIMIT 4096 /* entries; the largest real libraries have a few hundred */
 #define SEGMENT_LIMIT 1024
+#define NOTES_LIMIT   (1u << 20) /* bytes of a file's notes; all marks that count take 28 KiB */
+
+/* What include/doppel/offload.h makes. */
+#define MARK_NAME "doppel"
+#define MARK_TYPE 1
 
 static const struct {
   guint16 machine;
@@ -59,6 +64,8 @@ elf_facts_free(ElfFacts *facts)
   g_strfreev(facts->needed);
   if (facts->segments)
     g_array_unref(facts->segments);
+  if (facts->marks)
+    g_array_unref(facts->marks);
   g_free(facts);
 }
 
@@ -94,24 +101,53 @@ string_at(int fd, guint64 offset, guint64 limit)
   return g_strdup(text);
 }
 
-static void
-read_build_id(Elf *elf, const GElf_Phdr *segment, ElfFacts *facts)
+static gboolean
+is_note(const GElf_Nhdr *note, const char *name, const char *wanted, guint32 type)
 {
-  Elf_Data *data = elf_getdata_rawchunk(elf, segment->p_offset, segment->p_filesz,
-                                        segment->p_align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
+  gsize length = strlen(wanted) + 1;
+  return note->n_type == type && note->n_namesz == length && memcmp(name, wanted, length) == 0;
+}
+
+static char *
+hexadecimal(const guint8 *bytes, gsize length)
+{
+  GString *text = g_string_new(NULL);
+  for (gsize i = 0; i < length; i++)
+    g_string_append_printf(text, "%02x", bytes[i]);
+  return g_string_free(text, FALSE);
+}
+
+/* `vaddr`: of the description, which says how far from itself the function is. */
+static void
+add_mark(ElfFacts *facts, const guint8 *description, guint64 vaddr)
+{
+  guint64 distance;
+  memcpy(&distance, description, sizeof distance);
+  guint64 mark = vaddr + GUINT64_FROM_LE(distance);
+  if (facts->marks->len < ELF_FACTS_MARKS_MAX)
+    g_array_append_val(facts->marks, mark);
+}
+
+/* `left`: bytes of notes that may still be read, since headers can overlap. */
+static void
+read_notes(Elf *elf, const GElf_Phdr *segment, ElfFacts *facts, gsize *left)
+{
+  gsize length = MIN(segment->p_filesz, *left);
+  Elf_Data *data =
+      elf_getdata_rawchunk(elf, segment->p_offset, length, segment->p_align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
   if (!data)
     return;
+  *left -= length;
   GElf_Nhdr note;
-  gsize at = 0, next, name, bytes;
-  while ((next = gelf_getnote(data, at, &note, &name, &bytes)) > 0) {
-    if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 &&
-        memcmp((char *)data->d_buf + name, "GNU", 4) == 0 && note.n_descsz > 0 && note.n_descsz <= 64 &&
-        !facts->build_id) {
-      GString *text = g_string_new(NULL);
-      for (gsize i = 0; i < note.n_descsz; i++)
-        g_string_append_printf(text, "%02x", ((guint8 *)data->d_buf)[bytes + i]);
-      facts->build_id = g_string_free(text, FALSE);
-    }
+  gsize at = 0, next, name_at, bytes_at;
+  while ((next = gelf_getnote(data, at, &note, &name_at, &bytes_at)) > 0) {
+    const char *name = (const char *)data->d_buf + name_at;
+    const guint8 *bytes = (const guint8 *)data->d_buf + bytes_at;
+    if (is_note(&note, name, "GNU", NT_GNU_BUILD_ID) && note.n_descsz > 0 && note.n_descsz <= 64 &&
+        !facts->build_id)
+      facts->build_id = hexadecimal(bytes, note.n_descsz);
+    else if (is_note(&note, name, MARK_NAME, MARK_TYPE) && note.n_descsz == sizeof(guint64))
+      add_mark(facts, bytes, segment->p_vaddr + bytes_at);
     at = next;
   }
 }
@@ -187,6 +223,7 @@ read_segments(Elf *elf, int fd, ElfFacts *facts, GError **error)
     return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED,
                             "%s has no usable program headers: the file is damaged", facts->path);
   GElf_Phdr header, dynamic = {0};
+  gsize notes_left = NOTES_LIMIT;
   for (gsize i = 0; i < count; i++) {
     if (!gelf_getphdr(elf, i, &header))
       return doppel_error_set(error, DOPPEL_ERROR_UNSUPPORTED, "%s is cut short: %s", facts->path,
@@ -205,7 +242,7 @@ read_segments(Elf *elf, int fd, ElfFacts *facts, GError **error)
         facts->interpreter = string_at(fd, header.p_offset, header.p_filesz);
       break;
     case PT_NOTE:
-      read_build_id(elf, &header, facts);
+      read_notes(elf, &header, facts, &notes_left);
       break;
     case PT_DYNAMIC:
       dynamic = header;
@@ -240,6 +277,7 @@ elf_facts_read_fd(int fd, const char *path, GError **error)
   g_autoptr(ElfFacts) facts = g_new0(ElfFacts, 1);
   facts->path = g_strdup(path);
   facts->segments = g_array_new(FALSE, FALSE, sizeof(ElfSegment));
+  facts->marks = g_array_new(FALSE, FALSE, sizeof(guint64));
   facts->needed = g_new0(char *, 1);
   if (!read_file_facts(fd, facts, error))
     return NULL;

@@ -12,6 +12,8 @@ typedef struct {
   guint32 flags; /* PF_R, PF_W, PF_X */
 } ElfSegment;
 
+enum { ELF_FACTS_MARKS_MAX = 1024 };
+
 typedef struct {
   char *path;
   gboolean is_64;
@@ -27,6 +29,8 @@ typedef struct {
   char *interpreter; /* NULL: none */
   char *build_id;    /* hexadecimal, NULL: none */
   GArray *segments;  /* of ElfSegment: the PT_LOADs, in the file's order */
+  GArray *marks;     /* of guint64: addresses, unchecked, in functions that are marked by
+                        include/doppel/offload.h; the first ELF_FACTS_MARKS_MAX */
 
   char *soname;             /* NULL: none */
   char **needed;            /* DT_NEEDED, in order; never NULL */

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "mirror/symbols_demangle.h"
+#include "mirror/symbols_marks.h"
 
 #define NAME_LIMIT (16u << 10)
 #define NAMES_LIMIT                                                                                          \
@@ -18,6 +19,7 @@ struct SymbolFile {
   ElfFacts *facts;
   GArray *functions;    /* of Symbol, by address then name */
   GPtrArray *addresses; /* of Symbol: made up for queries by address */
+  GPtrArray *marked;    /* of Symbol in the former two, by address */
   GArray *stubs;        /* of ElfSegment: the procedure linkage tables */
   GHashTable *imports;  /* set of names */
   GHashTable *slots;    /* name -> GArray of guint64; IRELATIVE under "*<resolver>" */
@@ -47,6 +49,29 @@ const Symbol *
 symbols_at(const SymbolFile *file, guint index)
 {
   return &g_array_index(file->functions, Symbol, index);
+}
+
+const GPtrArray *
+symbols_marked(const SymbolFile *file)
+{
+  return file->marked;
+}
+
+gboolean
+symbols_is_marked(const SymbolFile *file, const Symbol *symbol)
+{
+  guint low = 0, high = file->marked->len;
+  while (low < high) {
+    guint middle = low + (high - low) / 2;
+    const Symbol *marked = file->marked->pdata[middle];
+    if (marked->vaddr == symbol->vaddr)
+      return TRUE;
+    if (marked->vaddr < symbol->vaddr)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return FALSE;
 }
 
 gboolean
@@ -378,6 +403,7 @@ symbols_open_fd(int fd, const char *path, GError **error)
   if (!read_tables(file, fd, FALSE))
     read_debug_file(file);
   drop_duplicates(file->functions);
+  file->marked = symbols_marks_resolve(file, fd);
   return file;
 }
 
@@ -401,6 +427,7 @@ symbols_close(SymbolFile *file)
   elf_facts_free(file->facts);
   g_array_unref(file->functions);
   g_ptr_array_unref(file->addresses);
+  g_ptr_array_unref(file->marked);
   g_array_unref(file->stubs);
   g_hash_table_unref(file->imports);
   g_hash_table_unref(file->slots);

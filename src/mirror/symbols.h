@@ -50,6 +50,11 @@ const ElfFacts *symbols_facts(const SymbolFile *file);
 guint symbols_count(const SymbolFile *file);
 const Symbol *symbols_at(const SymbolFile *file, guint index);
 
+/* The functions that the file's author has marked (include/doppel/offload.h), by address, each once; of const
+ * Symbol *, the file's. A mark in a function whose beginning nothing tells counts for nothing. */
+const GPtrArray *symbols_marked(const SymbolFile *file);
+gboolean symbols_is_marked(const SymbolFile *file, const Symbol *symbol);
+
 /* Whether the file calls a function of this name that another file defines. */
 gboolean symbols_imports(const SymbolFile *file, const char *name);
 

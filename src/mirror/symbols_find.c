@@ -4,7 +4,8 @@
 #include "mirror/symbols.h"
 #include "mirror/symbols_demangle.h"
 
-#define NEAR_NAMES 5
+#define NEAR_NAMES    5
+#define ALIASES_LIMIT 4096 /* names of one address that are looked at */
 
 const Symbol *
 symbols_enclosing(const SymbolFile *file, guint64 vaddr)
@@ -18,7 +19,8 @@ symbols_enclosing(const SymbolFile *file, guint64 vaddr)
       high = middle;
   }
   /* Of the names of the nearest beginning, one may have no size. */
-  for (guint i = low; i > 0 && symbols_at(file, i - 1)->vaddr == symbols_at(file, low - 1)->vaddr; i--) {
+  guint last = low > ALIASES_LIMIT ? low - ALIASES_LIMIT : 0;
+  for (guint i = low; i > last && symbols_at(file, i - 1)->vaddr == symbols_at(file, low - 1)->vaddr; i--) {
     const Symbol *symbol = symbols_at(file, i - 1);
     if (symbol->vaddr == vaddr || vaddr - symbol->vaddr < symbol->size)
       return symbol;
@@ -45,6 +47,22 @@ add_match(GPtrArray *matches, const SymbolQuery *query, const Symbol *symbol)
     *last = symbol;
 }
 
+static const Symbol *
+find_by_offset(SymbolFile *file, guint64 offset, GError **error)
+{
+  const ElfFacts *facts = symbols_facts(file);
+  for (guint i = 0; i < facts->segments->len; i++) {
+    const ElfSegment *segment = &g_array_index(facts->segments, ElfSegment, i);
+    if (offset >= segment->offset && offset - segment->offset < segment->file_size)
+      return symbols_by_address(file, segment->vaddr + (offset - segment->offset), error);
+  }
+  doppel_error_set(error, DOPPEL_ERROR_USAGE,
+                   "0x%" G_GINT64_MODIFIER "x is not in the code of %s: it is no "
+                   "offset of a function's first byte in that file",
+                   offset, facts->path);
+  return NULL;
+}
+
 GPtrArray *
 symbols_resolve(SymbolFile *file, const SymbolQuery *query, GError **error)
 {
@@ -52,7 +70,8 @@ symbols_resolve(SymbolFile *file, const SymbolQuery *query, GError **error)
   if (!symbols_query_names_module(query, symbols_facts(file)->path, symbols_facts(file)->soname))
     return g_steal_pointer(&matches);
   if (query->is_address) {
-    const Symbol *symbol = symbols_by_address(file, query->address, error);
+    const Symbol *symbol = query->is_offset ? find_by_offset(file, query->address, error)
+                                            : symbols_by_address(file, query->address, error);
     if (!symbol)
       return NULL;
     g_ptr_array_add(matches, (gpointer)symbol);

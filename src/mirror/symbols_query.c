@@ -1,5 +1,6 @@
 #include "mirror/symbols_query.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -73,17 +74,32 @@ parse_address(const char *text, SymbolQuery *query, GError **error)
   return TRUE;
 }
 
+/* Where "+0xOFFSET" begins at the text's end, or NULL: no symbol's name ends like that. */
+static const char *
+offset_start(const char *text)
+{
+  const char *plus = strrchr(text, '+');
+  gsize digits = plus && g_str_has_prefix(plus, "+0x") ? strspn(plus + 3, "0123456789abcdefABCDEF") : 0;
+  return digits > 0 && plus[3 + digits] == '\0' ? plus : NULL;
+}
+
 SymbolQuery *
 symbols_query_parse(const char *text, GError **error)
 {
   g_autoptr(SymbolQuery) query = g_new0(SymbolQuery, 1);
   query->text = g_strdup(text);
+  const char *plus = offset_start(text);
+  if (plus > text && strlen(text) <= QUERY_LIMIT) {
+    query->module = g_strndup(text, plus - text);
+    query->is_offset = TRUE;
+    return parse_address(plus + 1, query, error) ? g_steal_pointer(&query) : NULL;
+  }
   const char *colon = module_end(text);
   const char *name = colon ? colon + 1 : text;
   if (colon == text || *name == '\0' || strlen(text) > QUERY_LIMIT || module_end(name)) {
     doppel_error_set(error, DOPPEL_ERROR_USAGE,
-                     "\"%.100s\" names no function: write SYMBOL, LIB:SYMBOL, ns::Class::method, 0xADDRESS "
-                     "or LIB:0xADDRESS",
+                     "\"%.100s\" names no function: write SYMBOL, LIB:SYMBOL, ns::Class::method, "
+                     "0xADDRESS, LIB:0xADDRESS or LIB+0xOFFSET",
                      text);
     return NULL;
   }
@@ -124,6 +140,17 @@ names_file(const char *module, const char *file)
   return g_str_has_prefix(file, "lib") && !g_str_has_prefix(module, "lib") && names_file(module, file + 3);
 }
 
+/* One file by two names, as /lib/libz.so.1 and /usr/lib/libz.so.1.2.13 are. */
+static gboolean
+is_same_file(const char *left, const char *right)
+{
+  char *first = realpath(left, NULL), *second = realpath(right, NULL);
+  gboolean same = first && second && g_str_equal(first, second);
+  free(first);
+  free(second);
+  return same;
+}
+
 gboolean
 symbols_query_names_module(const SymbolQuery *query, const char *path, const char *soname)
 {
@@ -133,7 +160,7 @@ symbols_query_names_module(const SymbolQuery *query, const char *path, const cha
     if (g_str_equal(query->module, path))
       return TRUE;
     g_autofree char *wanted = g_canonicalize_filename(query->module, NULL);
-    return g_str_equal(wanted, path);
+    return g_str_equal(wanted, path) || is_same_file(wanted, path);
   }
   g_autofree char *file = g_path_get_basename(path);
   return names_file(query->module, file) || (soname && names_file(query->module, soname));

@@ -2,9 +2,11 @@
  *
  *   symbol             as in the symbol table; symbol@VERSION for one version of it
  *   ns::Class::method  a C++ or Rust name; with the parameters in parentheses for one overload, with or
- * without template arguments 0x1234             an address in the program's file, as nm(1) and objdump(1)
- * print it LIB:any of these   in one library: libsqlite3.so.0, libsqlite3, sqlite3, or a path; the program's
- * own name names it */
+ *                      without template arguments
+ *   0x1234             an address in the program's file, as nm(1) and objdump(1) print it
+ *   LIB:any of these   in one library: libsqlite3.so.0, libsqlite3, sqlite3, or a path; the program's own
+ * name names it LIB+0x1234         the function whose first byte is there in the library's file: how plans
+ * name functions */
 #pragma once
 
 #include <glib.h>
@@ -15,7 +17,8 @@ typedef struct {
   char *name;    /* without version; NULL for an address */
   char *version; /* NULL: any */
   gboolean is_address;
-  guint64 address; /* in the module's file */
+  guint64 address;    /* in the module's file */
+  gboolean is_offset; /* the address is an offset in the file instead */
 
   char *normalised; /* how the name is compared with a demangled one */
   char *identifier; /* occurs verbatim in every mangled form of the name; NULL: nothing known to */

@@ -440,11 +440,13 @@ profile_callgrind_feed(ProfileCallgrind *callgrind, const char *bytes, gsize len
   while (length > 0) {
     const char *newline = memchr(bytes, '\n', length);
     gsize part = newline ? (gsize)(newline - bytes) : length;
-    if (callgrind->line->len + part > LINE_LIMIT)
+    gsize kept = MIN(part, LINE_LIMIT - callgrind->line->len);
+    g_string_append_len(callgrind->line, bytes, kept);
+    /* The program's arguments may be as many as the system allows, and nobody needs them. */
+    if (kept < part && !g_str_has_prefix(callgrind->line->str, "cmd:"))
       return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
                               "line %" G_GUINT64_FORMAT " of the profile %s: it is too long",
                               callgrind->number + 1, callgrind->name);
-    g_string_append_len(callgrind->line, bytes, part);
     if (!newline)
       return TRUE;
     if (!end_line(callgrind, error))

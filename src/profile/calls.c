@@ -8,6 +8,7 @@
 #define CONTEXT_LIMIT (1u << 18)
 #define PART_LIMIT    (1u << 19)
 #define CALL_LIMIT    (1u << 20)
+#define PLACE_LIMIT   (2u << 20) /* functions of all files; the largest programs have about a million */
 
 static void
 free_object(gpointer data)
@@ -23,7 +24,6 @@ free_context(gpointer data)
 {
   ProfileContext *context = data;
   g_clear_pointer(&context->parts, g_ptr_array_unref);
-  g_free((char *)context->name);
   g_free(context);
 }
 
@@ -47,15 +47,14 @@ static guint
 hash_context(gconstpointer data)
 {
   const ProfileContext *context = data;
-  return mix(context->object, GUINT_TO_POINTER(g_str_hash(context->name))) + context->nested;
+  return mix(context->object, context->name) + context->nested;
 }
 
 static gboolean
 equal_contexts(gconstpointer a, gconstpointer b)
 {
   const ProfileContext *left = a, *right = b;
-  return left->object == right->object && left->nested == right->nested &&
-         g_str_equal(left->name, right->name);
+  return left->object == right->object && left->nested == right->nested && left->name == right->name;
 }
 
 static guint
@@ -139,6 +138,7 @@ profile_calls_new(ProfileFileReader reader)
   ProfileCalls *calls = g_new0(ProfileCalls, 1);
   calls->reader = reader;
   calls->objects = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_object);
+  calls->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
   calls->contexts = table_new(hash_context, equal_contexts, free_context);
   calls->parts = table_new(hash_part, equal_parts, free_part);
   calls->calls = table_new(hash_call, equal_calls, g_free);
@@ -155,6 +155,7 @@ profile_calls_free(ProfileCalls *calls)
   table_free(&calls->calls);
   table_free(&calls->parts);
   table_free(&calls->contexts);
+  g_hash_table_unref(calls->names);
   g_hash_table_unref(calls->objects);
   g_free(calls);
 }
@@ -177,7 +178,12 @@ object_of(ProfileCalls *calls, const char *path, GError **error)
   if (why)
     g_debug("its functions count as their callers': %s", why->message);
   g_hash_table_insert(calls->objects, object->path, object);
-  return object;
+  /* The paths are the sender's: one large file has any number of them. */
+  calls->places += object->file ? object->file->places->len : 0;
+  if (calls->places <= PLACE_LIMIT)
+    return object;
+  doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "its files have more than %u functions", PLACE_LIMIT);
+  return NULL;
 }
 
 /* Length of the name without its recursion level, "'2" and more. */
@@ -189,22 +195,33 @@ stem_length(const char *name)
   return level ? (gsize)(mark - name) : strlen(name);
 }
 
+/* The name without its level, kept once however many files have a function of it. */
+static const char *
+stem_of(ProfileCalls *calls, const char *name, gsize length)
+{
+  g_autofree char *stem = g_strndup(name, length);
+  const char *known;
+  if (g_hash_table_lookup_extended(calls->names, stem, (gpointer *)&known, NULL))
+    return known;
+  known = stem;
+  g_hash_table_add(calls->names, g_steal_pointer(&stem));
+  return known;
+}
+
 ProfileContext *
 profile_calls_context(ProfileCalls *calls, const char *path, const char *name, GError **error)
 {
   gsize length = stem_length(name);
-  g_autofree char *stem = g_strndup(name, length);
-  ProfileContext key = {
-      .object = object_of(calls, path, error), .name = stem, .nested = name[length] != '\0'};
+  ProfileContext key = {.object = object_of(calls, path, error),
+                        .name = stem_of(calls, name, length),
+                        .nested = name[length] != '\0'};
   if (!key.object)
     return NULL;
   ProfileContext *context = g_hash_table_lookup(calls->contexts.set, &key);
   if (!context)
     context = table_add(&calls->contexts, &key, sizeof key, CONTEXT_LIMIT, "functions", error);
-  if (!context || context->parts)
-    return context;
-  context->name = g_steal_pointer(&stem);
-  context->parts = g_ptr_array_new();
+  if (context && !context->parts)
+    context->parts = g_ptr_array_new();
   return context;
 }
 

@@ -7,7 +7,7 @@
  * unlikely half of a function (".cold", a symbol of its own) as a function that it calls. Therefore cost and
  * calls go here to the function that their instruction belongs to, not to the context's:
  * - where a context jumps to another function's first byte, that is a call, whose cost is what is counted
- *   there, and which is nested (graph.h) where the context is;
+ *   there, and which is nested (graph.h) where the context is, or where the context began with that function;
  * - instructions of no function belong to the one that the context began with;
  * - a context that began in no function (a stub of the linkage table, ".cold", code made at run time) is its
  *   callers'. What it costs and whom it calls is divided among them as they called it. */

@@ -1,10 +1,10 @@
 #include "base/error.h"
 #include "profile/calls_private.h"
 
-/* A chain of jumps from function to function without a call in between. */
-#define CHAIN_LIMIT 64
 /* Steps of dividing what is no function's among its callers. */
 #define DIVIDE_LIMIT (1u << 24)
+#define LINK_LIMIT   (2u << 20)
+G_STATIC_ASSERT(LINK_LIMIT <= PROFILE_ARC_LIMIT);
 
 /* A function, or code that is none and whose callers are to have what it does. */
 typedef struct {
@@ -106,6 +106,13 @@ share(guint64 total, guint64 before, guint64 weight, guint64 sum)
   return (guint64)(end - (unsigned __int128)total * before / sum);
 }
 
+/* Both ends count: g_int64_hash() looks at one, and a function may have very many callers. */
+static guint
+hash_ends(gconstpointer ends)
+{
+  return (guint)(*(const guint64 *)ends * G_GUINT64_CONSTANT(0x9e3779b97f4a7c15) >> 32);
+}
+
 static Link *
 link_of(Builder *builder, guint from, guint to)
 {
@@ -129,26 +136,43 @@ add_to_link(Builder *builder, guint from, guint to, const Link *what)
   link->cost = profile_sum(link->cost, what->cost);
 }
 
-/* All that a part costs, with what it calls and jumps to. Of what jumps round in a circle each is counted
- * once.
- */
+/* What a part costs, with what it calls and jumps to, as far as that is known. */
 static guint64
-inclusive_of(CallsPart *part, guint depth)
+sum_of(const CallsPart *part)
 {
-  if (part->state != CALLS_UNKNOWN || depth == CHAIN_LIMIT)
-    return part->state == CALLS_KNOWN ? part->inclusive : 0;
-  part->state = CALLS_IN_PROGRESS;
   guint64 sum = part->self;
   for (guint i = 0; part->calls && i < part->calls->len; i++)
     sum = profile_sum(sum, ((CallsCall *)part->calls->pdata[i])->cost);
   for (guint i = 0; part->jumps && i < part->jumps->len; i++) {
     const CallsJump *jump = part->jumps->pdata[i];
-    guint64 cost = inclusive_of(jump->to, depth + 1);
-    sum = profile_sum(sum, share(cost, 0, jump->count, MAX(jump->to->entered, 1)));
+    sum = profile_sum(sum, share(jump->to->inclusive, 0, jump->count, MAX(jump->to->entered, 1)));
   }
-  part->inclusive = sum;
-  part->state = CALLS_KNOWN;
   return sum;
+}
+
+/* All that a part costs. Of what jumps round in a circle each is counted once. Depth first, without
+ * recursion, since a context may jump through any number of functions. */
+static guint64
+inclusive_of(CallsPart *first)
+{
+  g_autoptr(GPtrArray) chain = g_ptr_array_new();
+  for (CallsPart *next = first; next || chain->len > 0;) {
+    if (next && !next->begun) {
+      next->begun = TRUE;
+      g_ptr_array_add(chain, next);
+    }
+    if (chain->len == 0)
+      break;
+    CallsPart *part = chain->pdata[chain->len - 1];
+    next = part->jumps && part->followed < part->jumps->len
+               ? ((CallsJump *)part->jumps->pdata[part->followed++])->to
+               : NULL;
+    if (!next) {
+      part->inclusive = sum_of(part);
+      g_ptr_array_set_size(chain, (gint)chain->len - 1);
+    }
+  }
+  return first->inclusive;
 }
 
 static void
@@ -163,16 +187,24 @@ add_call(Builder *builder, const CallsCall *call)
   add_to_link(builder, call->from->vertex, to, &link);
 }
 
+/* A jump back to the function that its context was called with is inside that call. */
+static gboolean
+is_nested(const CallsJump *jump)
+{
+  const ProfileContext *context = jump->from->context;
+  return context->nested || (context->called && context->vertex == jump->to->vertex);
+}
+
 static void
 add_jump(Builder *builder, const CallsJump *jump)
 {
   if (jump->from->vertex == jump->to->vertex || jump->count == 0)
     return;
   Link link = {.calls = jump->count};
-  if (jump->from->context->nested)
+  if (is_nested(jump))
     link.nested = jump->count;
   else
-    link.cost = share(inclusive_of(jump->to, 0), 0, jump->count, jump->to->entered);
+    link.cost = share(inclusive_of(jump->to), 0, jump->count, jump->to->entered);
   add_to_link(builder, jump->from->vertex, jump->to->vertex, &link);
 }
 
@@ -275,6 +307,14 @@ share_of(const Group *group, const Link *in, const Share *before, guint64 calls)
 }
 
 static gboolean
+too_many_places(GError **error)
+{
+  return doppel_error_set(
+      error, DOPPEL_ERROR_HOSTILE,
+      "code that belongs to no function is called from too many places, or calls too many");
+}
+
+static gboolean
 divide(Builder *builder, const Group *group, GError **error)
 {
   guint64 calls = 0, cost = 0;
@@ -288,8 +328,7 @@ divide(Builder *builder, const Group *group, GError **error)
   }
   builder->divided += (guint64)group->in->len * (group->out->len + 1);
   if (builder->divided > DIVIDE_LIMIT)
-    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE,
-                            "code that belongs to no function is called from too many places");
+    return too_many_places(error);
   if (calls == G_MAXINT64 || cost == G_MAXINT64)
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "its numbers are too large");
   Share sum = {.calls = calls}, before = {0};
@@ -302,6 +341,8 @@ divide(Builder *builder, const Group *group, GError **error)
   for (guint i = 0; i < group->in->len; i++) {
     Share caller = share_of(group, &g_array_index(group->in, Link, i), &before, calls);
     give(builder, group, &caller, &before, &sum);
+    if (builder->links->len > LINK_LIMIT)
+      return too_many_places(error);
     before.calls += caller.calls;
     before.cost += caller.cost;
   }
@@ -393,7 +434,7 @@ profile_calls_finish(ProfileCalls *calls, GError **error)
   builder.vertices = g_array_new(FALSE, FALSE, sizeof(Vertex));
   builder.by_place = g_hash_table_new(NULL, NULL);
   builder.links = g_array_new(FALSE, FALSE, sizeof(Link));
-  builder.by_ends = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+  builder.by_ends = g_hash_table_new_full(hash_ends, g_int64_equal, g_free, NULL);
   for (guint i = 0; i < calls->contexts.all->len; i++)
     place_parts(&builder, calls->contexts.all->pdata[i]);
   for (guint i = 0; i < calls->calls.all->len; i++)

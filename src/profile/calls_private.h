@@ -13,17 +13,18 @@ typedef struct {
   ProfileContext *context;
   const ProfilePlace *place; /* NULL: instructions of no function */
   guint64 self;
-  guint64 entered;  /* by jumps, from other parts of the context */
-  GPtrArray *jumps; /* of CallsJump, from here; NULL: none */
-  GPtrArray *calls; /* of CallsCall, from here; NULL: none */
-  guint vertex;     /* calls_graph.c's */
-  guint64 inclusive;
-  enum { CALLS_UNKNOWN, CALLS_IN_PROGRESS, CALLS_KNOWN } state; /* of `inclusive` */
+  guint64 entered;   /* by jumps, from other parts of the context */
+  GPtrArray *jumps;  /* of CallsJump, from here; NULL: none */
+  GPtrArray *calls;  /* of CallsCall, from here; NULL: none */
+  guint vertex;      /* calls_graph.c's */
+  guint64 inclusive; /* calls_graph.c's, and the next two; 0: not known yet */
+  gboolean begun;
+  guint followed; /* of the jumps */
 } CallsPart;
 
 struct ProfileContext {
   CallsObject *object;
-  const char *name; /* without the level */
+  const char *name; /* without the level; of ProfileCalls.names */
   gboolean nested;  /* begins while another of its function runs */
   gboolean called;
   guint64 entry; /* where it begins, once it was called */
@@ -56,6 +57,8 @@ typedef struct {
 struct ProfileCalls {
   ProfileFileReader reader;
   GHashTable *objects; /* path -> CallsObject */
+  guint64 places;      /* of all objects */
+  GHashTable *names;   /* own */
   CallsTable contexts; /* of ProfileContext, by object and whole name */
   CallsTable parts;    /* of CallsPart, by context and place */
   CallsTable calls;    /* of CallsCall, by ends and nested */

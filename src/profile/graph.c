@@ -136,6 +136,18 @@ match_object(const ProfileGraph *graph, const ProfileObject *object, guint *inde
   return TRUE;
 }
 
+gboolean
+profile_graph_find(const ProfileGraph *graph, const ProfileObject *object, guint64 offset, guint *index)
+{
+  guint of;
+  gpointer value;
+  if (!match_object(graph, object, &of) || of == graph->objects->len ||
+      !g_hash_table_lookup_extended(graph->by_place, &(Pair){of, offset}, NULL, &value))
+    return FALSE;
+  *index = GPOINTER_TO_UINT(value);
+  return TRUE;
+}
+
 static guint
 merge_function(ProfileGraph *graph, guint object, const ProfileFunction *from)
 {
@@ -183,4 +195,15 @@ profile_graph_total(const ProfileGraph *graph)
   for (guint i = 0; i < graph->functions->len; i++)
     total = profile_sum(total, profile_graph_function(graph, i)->self);
   return total;
+}
+
+const char *
+profile_graph_changed(const ProfileGraph *graph, const ProfileObject *program)
+{
+  for (guint i = 0; i < graph->objects->len; i++) {
+    const ProfileObject *object = graph->objects->pdata[i];
+    if (!profile_object_same(object, program) && !profile_object_is_current(object))
+      return object->path;
+  }
+  return NULL;
 }

@@ -59,6 +59,10 @@ guint profile_graph_add_object(ProfileGraph *graph, const ProfileObject *object)
  * Functions move when one is added. */
 guint profile_graph_add_function(ProfileGraph *graph, guint object, guint64 offset, const char *name);
 
+/* Whether the graph has a function there, in a file of these contents (of this path, or wherever it lies). */
+gboolean profile_graph_find(const ProfileGraph *graph, const ProfileObject *object, guint64 offset,
+                            guint *index);
+
 /* The arc of these two, which is added where there is none. Arcs move when one is added. */
 ProfileArc *profile_graph_add_arc(ProfileGraph *graph, guint caller, guint callee);
 
@@ -67,6 +71,10 @@ ProfileFunction *profile_graph_function(const ProfileGraph *graph, guint index);
 /* Adds another graph's runs. Objects are the same whose contents are, wherever they lie. FALSE, with nothing
  * changed, where the two know an object of one path by different contents. */
 gboolean profile_graph_merge(ProfileGraph *graph, const ProfileGraph *other);
+
+/* The path of the first of the graph's files that is not what it was, or NULL. `program` is as the graph has
+ * it, wherever it lies. */
+const char *profile_graph_changed(const ProfileGraph *graph, const ProfileObject *program);
 
 /* All self costs: what the runs executed. */
 guint64 profile_graph_total(const ProfileGraph *graph);

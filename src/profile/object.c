@@ -106,6 +106,13 @@ profile_object_same(const ProfileObject *left, const ProfileObject *right)
   return left->size == right->size && left->hash && g_strcmp0(left->hash, right->hash) == 0;
 }
 
+char *
+profile_object_key(const ProfileObject *object)
+{
+  return object->build_id ? g_strdup(object->build_id)
+                          : g_strdup_printf("%" G_GUINT64_FORMAT ":%s", object->size, object->hash);
+}
+
 gboolean
 profile_object_is_current(const ProfileObject *object)
 {
@@ -113,10 +120,8 @@ profile_object_is_current(const ProfileObject *object)
   if (stat(object->path, &status) < 0 || !S_ISREG(status.st_mode))
     return FALSE;
   gboolean same_size = (guint64)status.st_size == object->size;
-  if (same_size && mtime_of(&status) == object->mtime_ns)
-    return TRUE;
-  if (!object->build_id && !same_size)
-    return FALSE;
+  if (!object->build_id && (!same_size || mtime_of(&status) == object->mtime_ns))
+    return same_size;
   g_autoptr(ProfileObject) now = profile_object_read(object->path, NULL);
   return now && profile_object_same(object, now);
 }

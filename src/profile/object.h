@@ -30,6 +30,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ProfileObject, profile_object_free)
 /* Whether both are one file's contents: the build-ids, or without one size and hash. Paths do not count. */
 gboolean profile_object_same(const ProfileObject *left, const ProfileObject *right);
 
-/* Whether the file at the object's path is still what it was. Without a build-id, the same size and time are
- * believed, and another time has the contents hashed. FALSE where it is gone. */
+/* What a store knows it by: its build-id, or size and hash. To be freed. */
+char *profile_object_key(const ProfileObject *object);
+
+/* Whether the file at the object's path is still what it was: by its build-id. Without one, the same size and
+ * time are believed, and another time has the contents hashed. FALSE where it is gone. */
 gboolean profile_object_is_current(const ProfileObject *object);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "profile/graph.h"
+#include "profile/observed.h"
 
 typedef struct ProfileStore ProfileStore;
 
@@ -24,3 +25,10 @@ gboolean profile_store_add(ProfileStore *store, const ProfileObject *program, co
 /* What is known of the program. NULL: nothing, or it is stale, and then *changed is the path of a file that
  * has changed since, to be freed; else NULL. */
 ProfileGraph *profile_store_find(ProfileStore *store, const ProfileObject *program, char **changed);
+
+/* The same for what the engine observed of the program's blocks, which lies beside the graph, may come before
+ * it, and is stale when it is. */
+gboolean profile_store_observe(ProfileStore *store, const ProfileObject *program,
+                               const ProfileObserved *observed);
+ProfileObserved *profile_store_find_observed(ProfileStore *store, const ProfileObject *program,
+                                             char **changed);

@@ -1,4 +1,4 @@
-/* An ELF file: facts, symbols, relocations, near names, unwinding tables. */
+/* An ELF file: facts, symbols, relocations, near names, unwinding tables, marks. */
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -17,7 +17,7 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
     return 0;
   g_autoptr(GPtrArray) files = g_ptr_array_new();
   g_ptr_array_add(files, file);
-  static const char *const queries[] = {"main", "doc::Page::render", "fuzz:0x1139", "0x1000"};
+  static const char *const queries[] = {"main", "doc::Page::render", "fuzz:0x1139", "0x1000", "fuzz+0x1000"};
   for (gsize i = 0; i < G_N_ELEMENTS(queries); i++) {
     g_autoptr(SymbolQuery) query = symbols_query_parse(queries[i], NULL);
     GArray *found = symbols_find(files, query, NULL);
@@ -33,6 +33,13 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize length)
   g_autoptr(GArray) starts = symbols_starts_read(fd, symbols_facts(file));
   for (guint i = 0; i < starts->len; i++)
     g_assert_nonnull(symbols_starts_enclosing(starts, g_array_index(starts, SymbolsStart, i).vaddr));
+  const GPtrArray *marked = symbols_marked(file);
+  g_assert_cmpuint(marked->len, <=, ELF_FACTS_MARKS_MAX);
+  for (guint i = 0; i < marked->len; i++) {
+    const Symbol *symbol = marked->pdata[i];
+    g_assert_true(symbols_is_marked(file, symbol));
+    g_assert_nonnull(elf_facts_segment(symbols_facts(file), symbol->vaddr));
+  }
   guint64 bias;
   elf_facts_bias(symbols_facts(file), 0x555555554000, 0x1000, &bias);
   return 0;

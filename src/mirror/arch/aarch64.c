@@ -147,6 +147,12 @@ arch_argument(const ArchRegisters *registers, guint index)
   return regs_const(registers)->regs[index];
 }
 
+guint64
+arch_parameter(const ArchRegisters *registers, guint index)
+{
+  return arch_argument(registers, index);
+}
+
 void
 arch_set_argument(ArchRegisters *registers, guint index, guint64 value)
 {

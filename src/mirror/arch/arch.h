@@ -33,6 +33,8 @@ void arch_set_batch(ArchRegisters *registers, guint64 pc, guint64 calls, guint64
 gint64 arch_result(const ArchRegisters *registers);
 void arch_set_result(ArchRegisters *registers, gint64 value);
 guint64 arch_argument(const ArchRegisters *registers, guint index);
+/* At a function's entry: its integer arguments, as far as they are in registers. */
+guint64 arch_parameter(const ArchRegisters *registers, guint index);
 void arch_set_argument(ArchRegisters *registers, guint index, guint64 value);
 /* At a call's entry: keeps it from being made; its result is then set at its exit. */
 void arch_skip_call(ArchRegisters *registers);

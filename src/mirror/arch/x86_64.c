@@ -129,6 +129,12 @@ arch_argument(const ArchRegisters *registers, guint index)
   return arguments[index];
 }
 
+guint64
+arch_parameter(const ArchRegisters *registers, guint index)
+{
+  return index == 3 ? regs_const(registers)->rcx : arch_argument(registers, index);
+}
+
 void
 arch_set_argument(ArchRegisters *registers, guint index, guint64 value)
 {

@@ -1,4 +1,5 @@
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "profile/callgrind.h"
@@ -203,6 +204,24 @@ test_tail_calls_meet(void)
   g_assert_cmpuint(profile_graph_total(graph), ==, 110);
   g_assert_cmpuint(rig_find(graph, "step")->inclusive, <=, 110);
   g_assert_cmpuint(rig_find(graph, "tail")->inclusive, <=, 110);
+}
+
+/* Two functions that jump to each other in turn: all is inside the call that the first one began with, and is
+ * its cost once. */
+static void
+test_tail_calls_back(void)
+{
+  g_autoptr(ProfileGraph) graph =
+      read_text(HEADER "ob=/opt/app\n"
+                       "fn=main\n0x1000 10\ncfn=0x1100\ncalls=4 0x1100\n0x1004 100\n"
+                       "fn=0x1100\n0x1100 60\njump=8 0x1200\n0x1104\n"
+                       "0x1200 40\njump=4 0x1100\n0x1204\n"
+                       "totals: 110\n");
+  rig_expect(graph, "work", 60, 8, 4, 100);
+  rig_expect_arc(graph, "main", "work", 4, 0, 100);
+  rig_expect_arc(graph, "step", "work", 4, 4, 0);
+  g_assert_cmpuint(rig_find(graph, "step")->calls, ==, 8);
+  g_assert_cmpuint(rig_find(graph, "step")->inclusive, <=, 100);
 }
 
 /* valgrind names the unlikely half of a function and counts it as one that is called; its return to the first
@@ -412,6 +431,122 @@ test_without_end(void)
   g_assert_nonnull(strstr(error->message, "more than"));
 }
 
+static guint64
+resident_bytes(void)
+{
+  g_autofree char *text = NULL;
+  g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
+  const char *resident = strchr(text, ' ');
+  g_assert_nonnull(resident);
+  return g_ascii_strtoull(resident, NULL, 10) * (guint64)sysconf(_SC_PAGESIZE);
+}
+
+/* One long name takes its room once, in however many files. */
+static void
+test_long_name_in_many_files(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+  g_test_skip("the address sanitizer keeps what was let go of for a while");
+  return;
+#endif
+  g_autofree char *name = g_strnfill(60000, 'n'), *first = g_strdup_printf("ob=/opt/app\nfn=(1) %s\n", name);
+  g_autoptr(ProfileCallgrind) callgrind = profile_callgrind_new(declared, "test");
+  g_assert_true(profile_callgrind_feed(callgrind, HEADER, strlen(HEADER), NULL));
+  g_assert_true(profile_callgrind_feed(callgrind, first, strlen(first), NULL));
+  guint64 before = resident_bytes();
+  for (guint i = 0; i < 3000; i++) {
+    g_autofree char *lines = g_strdup_printf("ob=/lib/%u\nfn=(1)\n0x1000 1\n", i);
+    g_assert_true(profile_callgrind_feed(callgrind, lines, strlen(lines), NULL));
+  }
+  guint64 after = resident_bytes();
+  g_test_message("%" G_GUINT64_FORMAT " bytes before, %" G_GUINT64_FORMAT " after", before, after);
+  g_assert_cmpuint(after, <, before + 3000 * 60000 / 4);
+}
+
+static ProfileFile *
+declared_large(const char *path, GError **error)
+{
+  ProfileFile *file =
+      profile_file_new(profile_object_copy(&(ProfileObject){.path = (char *)path, .build_id = (char *)"cc"}));
+  for (guint i = 0; i < (1u << 18); i++)
+    profile_file_add(file, i, 1, i, NULL);
+  return file;
+}
+
+/* A context that jumps from function to function, each costing 1. */
+static void
+test_long_chain_of_tail_calls(void)
+{
+  g_autoptr(GString) text =
+      g_string_new(HEADER "ob=/lib/libx.so\nfn=f\n5000 1\ncfn=0x0\ncalls=1 0\n5000 1000\n"
+                          "fn=0x0\n");
+  for (guint i = 0; i < 1000; i++)
+    g_string_append_printf(text, "%u 1\n", i);
+  for (guint i = 0; i < 999; i++)
+    g_string_append_printf(text, "jump=1 %u\n%u\n", i + 1, i);
+  g_string_append(text, "totals: 1001\n");
+  g_autoptr(GError) error = NULL;
+  g_autoptr(ProfileCallgrind) callgrind = profile_callgrind_new(declared_large, "test");
+  g_assert_true(profile_callgrind_feed(callgrind, text->str, text->len, &error));
+  g_autoptr(ProfileGraph) graph = profile_callgrind_end(callgrind, &error);
+  g_assert_no_error(error);
+  for (guint i = 1; i < 1000; i++) {
+    g_autofree char *offset = g_strdup_printf("0x%x", i);
+    rig_expect(graph, offset, 1, 1, 0, 1000 - i);
+  }
+}
+
+/* The program's arguments, in one line, may be longer than what else is taken for a line. */
+static void
+test_long_command(void)
+{
+  g_autofree char *arguments = g_strnfill(200000, 'a');
+  g_autofree char *text =
+      g_strconcat("version: 1\ncmd: ./app ", arguments, "\npositions: instr\nevents: Ir\n",
+                  "ob=/opt/app\nfn=main\n0x1000 3\ntotals: 3\n", NULL);
+  for (gsize piece = 3; piece < 300000; piece *= 40) {
+    g_autoptr(GError) error = NULL;
+    g_autoptr(ProfileGraph) graph = read_pieces(text, piece, &error);
+    g_assert_no_error(error);
+    rig_expect(graph, "main", 3, 1, 0, 3);
+  }
+}
+
+/* Nor are the functions of files of this machine, which the sender names. */
+static void
+test_large_file_by_many_paths(void)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(ProfileCallgrind) callgrind = profile_callgrind_new(declared_large, "test");
+  gboolean good = profile_callgrind_feed(callgrind, HEADER, strlen(HEADER), &error);
+  for (guint i = 0; i < 20 && good; i++) {
+    g_autofree char *lines = g_strdup_printf("ob=/lib/%u/../libx.so\nfn=f\n0x10 1\n", i);
+    good = profile_callgrind_feed(callgrind, lines, strlen(lines), &error);
+  }
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_HOSTILE);
+  g_assert_nonnull(strstr(error->message, "its files have more than"));
+}
+
+/* What is no function has 1,500 callers and calls 1,500: two million pairs from a small file. */
+static void
+test_large_division(void)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GString) text = g_string_new(HEADER "ob=/lib/libx.so\n");
+  for (guint i = 0; i < 1500; i++)
+    g_string_append_printf(text, "fn=f%u\n%u 0\ncob=???\ncfn=0x7\ncalls=1500 0x7\n%u 1500\n", i, i, i);
+  g_string_append(text, "ob=???\nfn=0x7\n0x7 0\n");
+  for (guint i = 0; i < 1500; i++)
+    g_string_append_printf(text, "cob=/lib/libx.so\ncfn=g%u\ncalls=1500 %u\n0x7 1500\n", i, 2000 + i);
+  g_string_append(text, "totals: 0\n");
+  g_autoptr(ProfileCallgrind) callgrind = profile_callgrind_new(declared_large, "test");
+  g_assert_true(profile_callgrind_feed(callgrind, text->str, text->len, &error));
+  g_autoptr(ProfileGraph) graph = profile_callgrind_end(callgrind, &error);
+  g_assert_null(graph);
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_HOSTILE);
+  g_assert_nonnull(strstr(error->message, "too many places"));
+}
+
 /* Sums that would begin anew at 0 stay at the largest number, and divisions of them are refused. */
 static void
 test_largest_numbers(void)
@@ -444,6 +579,8 @@ main(int argc, char **argv)
   g_test_add_func("/callgrind/mutual-recursion", test_mutual_recursion);
   g_test_add_func("/callgrind/tail-calls", test_tail_calls);
   g_test_add_func("/callgrind/tail-calls-meet", test_tail_calls_meet);
+  g_test_add_func("/callgrind/tail-calls-back", test_tail_calls_back);
+  g_test_add_func("/callgrind/long-chain-of-tail-calls", test_long_chain_of_tail_calls);
   g_test_add_func("/callgrind/cold-half", test_cold_half);
   g_test_add_func("/callgrind/stub-of-no-function", test_stub_of_no_function);
   g_test_add_func("/callgrind/code-made-at-run-time", test_code_made_at_run_time);
@@ -453,8 +590,12 @@ main(int argc, char **argv)
   g_test_add_func("/callgrind/pieces", test_pieces);
   g_test_add_func("/callgrind/cut-short", test_cut_short);
   g_test_add_func("/callgrind/bad-lines", test_bad_lines);
+  g_test_add_func("/callgrind/long-command", test_long_command);
   g_test_add_func("/callgrind/zero-byte", test_zero_byte);
   g_test_add_func("/callgrind/without-end", test_without_end);
+  g_test_add_func("/callgrind/long-name-in-many-files", test_long_name_in_many_files);
+  g_test_add_func("/callgrind/large-file-by-many-paths", test_large_file_by_many_paths);
+  g_test_add_func("/callgrind/large-division", test_large_division);
   g_test_add_func("/callgrind/largest-numbers", test_largest_numbers);
   return g_test_run();
 }

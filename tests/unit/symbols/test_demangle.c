@@ -169,6 +169,7 @@ test_queries(void)
     const char *text, *module, *name, *version;
     gboolean is_address;
     guint64 address;
+    gboolean is_offset;
   } rows[] = {
       {"work", NULL, "work", NULL},
       {"libsqlite3.so.0:sqlite3_step", "libsqlite3.so.0", "sqlite3_step", NULL},
@@ -180,6 +181,12 @@ test_queries(void)
       {"0x1139", NULL, NULL, NULL, TRUE, 0x1139},
       {"libfoo:0xABCdef", "libfoo", NULL, NULL, TRUE, 0xabcdef},
       {"/usr/lib/libz.so.1:crc32", "/usr/lib/libz.so.1", "crc32", NULL},
+      {"/usr/lib/libz.so.1+0x2a40", "/usr/lib/libz.so.1", NULL, NULL, TRUE, 0x2a40, TRUE},
+      {"libstdc++.so.6+0xABC", "libstdc++.so.6", NULL, NULL, TRUE, 0xabc, TRUE},
+      {"/opt/a:b+0x10", "/opt/a:b", NULL, NULL, TRUE, 0x10, TRUE},
+      {"ns::operator+", NULL, "ns::operator+", NULL},
+      {"libstdc++:f", "libstdc++", "f", NULL},
+      {"f+0xyz", NULL, "f+0xyz", NULL},
   };
   for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
     g_autoptr(GError) error = NULL;
@@ -190,8 +197,10 @@ test_queries(void)
     g_assert_cmpstr(query->version, ==, rows[i].version);
     g_assert_cmpint(query->is_address, ==, rows[i].is_address);
     g_assert_cmphex(query->address, ==, rows[i].address);
+    g_assert_cmpint(query->is_offset, ==, rows[i].is_offset);
   }
-  static const char *const bad[] = {"", ":f", "lib:", "a:b:c", "0x", "0xfg", "0x11112222333344445", "lib:0x"};
+  static const char *const bad[] = {
+      "", ":f", "lib:", "a:b:c", "0x", "0xfg", "0x11112222333344445", "lib:0x", "lib+0x11112222333344445"};
   for (gsize i = 0; i < G_N_ELEMENTS(bad); i++) {
     g_autoptr(GError) error = NULL;
     g_assert_null(symbols_query_parse(bad[i], &error));

@@ -188,6 +188,60 @@ test_addresses(void)
   g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_USAGE);
 }
 
+/* As plans name functions, of files with symbols and without, by any of the file's names. */
+static void
+test_file_offsets(void)
+{
+  g_autoptr(SymbolFile) file = open_fixture("fixture-program"),
+                        stripped = open_fixture("fixture-program-stripped");
+  g_autoptr(GPtrArray) named = resolve(file, "public_work");
+  const Symbol *work = named->pdata[0];
+  SymbolFile *const files[] = {file, stripped};
+  for (guint i = 0; i < G_N_ELEMENTS(files); i++) {
+    g_autofree char *text =
+        g_strdup_printf("%s+0x%" G_GINT64_MODIFIER "x", symbols_facts(files[i])->path, work->offset);
+    g_autoptr(GPtrArray) found = resolve(files[i], text);
+    g_assert_cmpuint(found->len, ==, 1);
+    g_assert_cmphex(((Symbol *)found->pdata[0])->vaddr, ==, work->vaddr);
+  }
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GPtrArray) all = g_ptr_array_new();
+  g_ptr_array_add(all, file);
+  g_autofree char *inside = g_strdup_printf("fixture-program+0x%" G_GINT64_MODIFIER "x", work->offset + 1);
+  g_autoptr(SymbolQuery) query = symbols_query_parse(inside, NULL);
+  g_assert_null(symbols_find(all, query, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_USAGE);
+  g_clear_error(&error);
+  g_autoptr(SymbolQuery) beyond = symbols_query_parse("fixture-program+0x7fffffffffff", NULL);
+  g_assert_null(symbols_find(all, beyond, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_USAGE);
+  g_clear_error(&error);
+  g_autoptr(SymbolQuery) elsewhere = symbols_query_parse("other+0x10", NULL);
+  g_assert_null(symbols_find(all, elsewhere, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_NOT_FOUND);
+}
+
+/* A library's real path means it under the name that it is linked by. */
+static void
+test_linked_names(void)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree char *folder = g_dir_make_tmp("doppel-symbols-XXXXXX", &error);
+  g_assert_no_error(error);
+  g_autofree char *file = g_build_filename(folder, "libz.so.1.2", NULL);
+  g_autofree char *link = g_build_filename(folder, "libz.so.1", NULL);
+  g_autofree char *text = g_strconcat(file, "+0x10", NULL), *other = g_strconcat(folder, "/none+0x10", NULL);
+  g_assert_true(g_file_set_contents(file, "", 0, NULL));
+  g_assert_cmpint(symlink("libz.so.1.2", link), ==, 0);
+  g_autoptr(SymbolQuery) query = symbols_query_parse(text, NULL);
+  g_autoptr(SymbolQuery) absent = symbols_query_parse(other, NULL);
+  g_assert_true(symbols_query_names_module(query, link, NULL));
+  g_assert_false(symbols_query_names_module(absent, link, NULL));
+  unlink(link);
+  unlink(file);
+  rmdir(folder);
+}
+
 /* The bytes at a symbol's offset in the file are the function: its own code, as this process has it in
  * memory. */
 int symbols_test_landmark(int x);
@@ -318,6 +372,8 @@ main(int argc, char **argv)
   g_test_add_func("/symbols/indirect", test_indirect);
   g_test_add_func("/symbols/static-indirect", test_static_indirect);
   g_test_add_func("/symbols/addresses", test_addresses);
+  g_test_add_func("/symbols/file-offsets", test_file_offsets);
+  g_test_add_func("/symbols/linked-names", test_linked_names);
   g_test_add_func("/symbols/offsets", test_offsets);
   g_test_add_func("/symbols/suggestions", test_suggestions);
   g_test_add_func("/symbols/find", test_find);
