@@ -1,10 +1,16 @@
 #include "trace.h"
 
 #include <gio/gio.h>
-#include <json-glib/json-glib.h>
+#include <jansson.h>
 #include <string.h>
 
-static JsonParser *
+static size_t
+read_some(void *buffer, size_t size, void *stream)
+{
+  return (size_t)g_input_stream_read(stream, buffer, size, NULL, NULL);
+}
+
+static json_t *
 parse(const char *path, GError **error)
 {
   g_autoptr(GFile) file = g_file_new_for_path(path);
@@ -14,19 +20,33 @@ parse(const char *path, GError **error)
   g_autoptr(GConverter) gunzip = G_CONVERTER(g_zlib_decompressor_new(G_ZLIB_COMPRESSOR_FORMAT_GZIP));
   g_autoptr(GInputStream) stream =
       g_str_has_suffix(path, ".gz") ? g_converter_input_stream_new(raw, gunzip) : g_object_ref(raw);
-  g_autoptr(JsonParser) parser = json_parser_new_immutable();
-  if (!json_parser_load_from_stream(parser, stream, NULL, error))
-    return NULL;
-  return g_steal_pointer(&parser);
+  json_error_t wrong;
+  json_t *root = json_load_callback(read_some, stream, 0, &wrong);
+  if (!root)
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "%s:%d: %s", path, wrong.line, wrong.text);
+  return root;
+}
+
+static guint
+number_of(const json_t *object, const char *name)
+{
+  return (guint)json_integer_value(json_object_get(object, name));
+}
+
+static const char *
+text_of(const json_t *object, const char *name)
+{
+  return json_string_value(json_object_get(object, name));
 }
 
 static void
-add_patches(Trace *trace, JsonArray *patches)
+add_patches(Trace *trace, const json_t *patches)
 {
-  for (guint i = 0; i < json_array_get_length(patches); i++) {
-    JsonArray *patch = json_array_get_array_element(patches, i);
-    const char *inserted = json_array_get_string_element(patch, 2);
-    TracePatch one = {json_array_get_int_element(patch, 0), json_array_get_int_element(patch, 1),
+  for (guint i = 0; i < json_array_size(patches); i++) {
+    const json_t *patch = json_array_get(patches, i);
+    const char *inserted = json_string_value(json_array_get(patch, 2));
+    TracePatch one = {json_integer_value(json_array_get(patch, 0)),
+                      json_integer_value(json_array_get(patch, 1)),
                       g_string_chunk_insert_const(trace->strings, inserted), strlen(inserted)};
     g_array_append_val(trace->patches, one);
   }
@@ -34,11 +54,11 @@ add_patches(Trace *trace, JsonArray *patches)
 
 /* What a step's parents had seen, and the parents themselves. */
 static void
-look_back(Trace *trace, TraceStep *step, JsonArray *parents, const guint32 *own)
+look_back(Trace *trace, TraceStep *step, const json_t *parents, const guint32 *own)
 {
   step->seen = g_new0(guint32, trace->agents);
-  for (guint i = 0; i < json_array_get_length(parents); i++) {
-    guint index = json_array_get_int_element(parents, i);
+  for (guint i = 0; i < json_array_size(parents); i++) {
+    guint index = json_integer_value(json_array_get(parents, i));
     const TraceStep *parent = &g_array_index(trace->steps, TraceStep, index);
     for (guint agent = 0; agent < trace->agents; agent++)
       step->seen[agent] = MAX(step->seen[agent], parent->seen[agent]);
@@ -47,20 +67,20 @@ look_back(Trace *trace, TraceStep *step, JsonArray *parents, const guint32 *own)
 }
 
 static void
-add_steps(Trace *trace, JsonArray *steps)
+add_steps(Trace *trace, const json_t *steps)
 {
-  guint count = json_array_get_length(steps);
+  guint count = json_array_size(steps);
   /* Of each step, the how manieth of its agent it is. */
   g_autofree guint32 *own = g_new0(guint32, count), *made = g_new0(guint32, trace->agents);
   for (guint i = 0; i < count; i++) {
-    JsonObject *object = json_array_get_object_element(steps, i);
+    const json_t *object = json_array_get(steps, i);
     TraceStep step = {.patch = trace->patches->len};
-    if (json_object_has_member(object, "agent")) {
-      step.agent = json_object_get_int_member(object, "agent");
-      look_back(trace, &step, json_object_get_array_member(object, "parents"), own);
+    if (json_object_get(object, "agent")) {
+      step.agent = number_of(object, "agent");
+      look_back(trace, &step, json_object_get(object, "parents"), own);
     }
     own[i] = ++made[step.agent];
-    add_patches(trace, json_object_get_array_member(object, "patches"));
+    add_patches(trace, json_object_get(object, "patches"));
     step.patches = trace->patches->len - step.patch;
     g_array_append_val(trace->steps, step);
   }
@@ -69,19 +89,18 @@ add_steps(Trace *trace, JsonArray *steps)
 Trace *
 trace_read(const char *path, GError **error)
 {
-  g_autoptr(JsonParser) parser = parse(path, error);
-  if (!parser)
+  json_auto_t *root = parse(path, error);
+  if (!root)
     return NULL;
-  JsonObject *root = json_node_get_object(json_parser_get_root(parser));
   Trace *trace = g_new0(Trace, 1);
-  gboolean concurrent = json_object_has_member(root, "numAgents");
-  trace->agents = concurrent ? json_object_get_int_member(root, "numAgents") : 1;
-  trace->start = g_strdup(concurrent ? "" : json_object_get_string_member(root, "startContent"));
-  trace->end = g_strdup(json_object_get_string_member(root, "endContent"));
+  gboolean concurrent = json_object_get(root, "numAgents") != NULL;
+  trace->agents = concurrent ? number_of(root, "numAgents") : 1;
+  trace->start = g_strdup(concurrent ? "" : text_of(root, "startContent"));
+  trace->end = g_strdup(text_of(root, "endContent"));
   trace->patches = g_array_new(FALSE, FALSE, sizeof(TracePatch));
   trace->steps = g_array_new(FALSE, FALSE, sizeof(TraceStep));
   trace->strings = g_string_chunk_new(65536);
-  add_steps(trace, json_object_get_array_member(root, "txns"));
+  add_steps(trace, json_object_get(root, "txns"));
   return trace;
 }
 

@@ -1,7 +1,7 @@
 #include "c2c/etcd_client.h"
 
 #include <curl/curl.h>
-#include <json-glib/json-glib.h>
+#include <jansson.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -232,22 +232,9 @@ take(char *data, size_t size, size_t count, void *user)
 static gint64
 refusal(const GString *body, char **words)
 {
-  g_autoptr(JsonParser) parser = json_parser_new_immutable();
-  *words = NULL;
-  if (body->len > 4096 || memchr(body->str, '[', body->len) ||
-      !g_utf8_validate_len(body->str, body->len, NULL) ||
-      !json_parser_load_from_data(parser, body->str, body->len, NULL))
-    return 0;
-  JsonNode *root = json_parser_get_root(parser);
-  if (!root || !JSON_NODE_HOLDS_OBJECT(root))
-    return 0;
-  JsonObject *object = json_node_get_object(root);
-  JsonNode *code = json_object_get_member(object, "code"), *message = json_object_get_member(object, "error");
-  if (message && JSON_NODE_HOLDS_VALUE(message) && json_node_get_value_type(message) == G_TYPE_STRING)
-    *words = g_strdup(json_node_get_string(message));
-  return code && JSON_NODE_HOLDS_VALUE(code) && json_node_get_value_type(code) == G_TYPE_INT64
-             ? json_node_get_int(code)
-             : 0;
+  json_auto_t *root = body->len <= 4096 ? json_loadb(body->str, body->len, 0, NULL) : NULL;
+  *words = g_strdup(json_string_value(json_object_get(root, "error")));
+  return json_integer_value(json_object_get(root, "code"));
 }
 
 typedef enum { ANSWERED, REFUSED, UNKNOWN } Attempt;

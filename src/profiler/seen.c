@@ -1,6 +1,6 @@
 #include "profiler/seen.h"
 
-#include <json-glib/json-glib.h>
+#include <jansson.h>
 
 #include "base/line.h"
 
@@ -17,67 +17,49 @@ profiler_seen_free(ProfilerSeen *seen)
 #define NS_MAX           1e18
 
 static guint64
-number_of(JsonObject *object, const char *name)
+number_of(const json_t *object, const char *name)
 {
-  JsonNode *node = json_object_get_member(object, name);
-  gboolean number = node && JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_INT64;
-  return number ? MIN((guint64)MAX(json_node_get_int(node), 0), COUNT_MAX) : 0;
+  gint64 value = json_integer_value(json_object_get(object, name));
+  return MIN((guint64)MAX(value, 0), COUNT_MAX);
 }
 
 static double
-real_of(JsonObject *object, const char *name)
+real_of(const json_t *object, const char *name)
 {
-  JsonNode *node = json_object_get_member(object, name);
-  double value = node && JSON_NODE_HOLDS_VALUE(node) ? json_node_get_double(node) : 0;
+  double value = json_number_value(json_object_get(object, name));
   return value > 0 && value < MICROSECONDS_MAX ? value : 0;
 }
 
-static JsonNode *
-member(JsonObject *object, const char *name, JsonNodeType type)
+/* The first of an array; NULL where there is none. */
+static json_t *
+first_of(const json_t *object, const char *name)
 {
-  JsonNode *node = json_object_get_member(object, name);
-  return node && json_node_get_node_type(node) == type ? node : NULL;
-}
-
-/* The first of an array, where that is an object. */
-static JsonObject *
-first_of(JsonObject *object, const char *name)
-{
-  JsonNode *node = member(object, name, JSON_NODE_ARRAY);
-  JsonArray *array = node ? json_node_get_array(node) : NULL;
-  JsonNode *first = array && json_array_get_length(array) ? json_array_get_element(array, 0) : NULL;
-  return first && JSON_NODE_HOLDS_OBJECT(first) ? json_node_get_object(first) : NULL;
+  return json_array_get(json_object_get(object, name), 0);
 }
 
 static void
-read_reasons(ProfilerSeen *seen, JsonObject *function)
+read_reasons(ProfilerSeen *seen, const json_t *function)
 {
-  JsonNode *node = member(function, "reasons", JSON_NODE_OBJECT);
+  json_t *reasons = json_object_get(function, "reasons"), *count;
+  const char *name;
   guint64 most = 0;
-  if (!node)
-    return;
-  JsonObject *reasons = json_node_get_object(node);
-  g_autoptr(GList) names = json_object_get_members(reasons);
-  for (GList *name = names; name; name = name->next) {
-    guint64 count = number_of(reasons, name->data);
-    if (count <= most)
+  json_object_foreach(reasons, name, count)
+  {
+    if (number_of(reasons, name) <= most)
       continue;
-    most = count;
+    most = number_of(reasons, name);
     g_free(seen->reason);
-    seen->reason = line_of(name->data, PROFILER_SEEN_REASON);
+    seen->reason = line_of(name, PROFILER_SEEN_REASON);
   }
 }
 
 /* Medians of each part, in microseconds. */
 static void
-read_split(ProfilerSeen *seen, JsonObject *function)
+read_split(ProfilerSeen *seen, const json_t *function)
 {
   static const char *const device[] = {"stop", "capture", "send", "apply"};
   static const char *const clone[] = {"clone_apply", "clone_capture", "clone_send"};
-  JsonNode *node = member(function, "split_us", JSON_NODE_OBJECT);
-  if (!node)
-    return;
-  JsonObject *split = json_node_get_object(node);
+  const json_t *split = json_object_get(function, "split_us");
   for (guint i = 0; i < G_N_ELEMENTS(device); i++)
     seen->device_ns += real_of(split, device[i]) * 1e3 * (double)seen->blocks;
   for (guint i = 0; i < G_N_ELEMENTS(clone); i++)
@@ -87,7 +69,7 @@ read_split(ProfilerSeen *seen, JsonObject *function)
 }
 
 static void
-read_function(ProfilerSeen *seen, JsonObject *function)
+read_function(ProfilerSeen *seen, const json_t *function)
 {
   seen->blocks = number_of(function, "remote");
   seen->cut = number_of(function, "cut");
@@ -95,7 +77,7 @@ read_function(ProfilerSeen *seen, JsonObject *function)
   seen->bytes_out = number_of(function, "bytes_out");
   seen->bytes_in = number_of(function, "bytes_in");
   seen->trips = number_of(function, "round_trips");
-  JsonObject *first = first_of(function, "blocks");
+  const json_t *first = first_of(function, "blocks");
   if (first) {
     seen->first_out = MIN(number_of(first, "out"), seen->bytes_out);
     seen->first_in = MIN(number_of(first, "in"), seen->bytes_in);
@@ -108,12 +90,10 @@ read_function(ProfilerSeen *seen, JsonObject *function)
 gboolean
 profiler_seen_read(ProfilerSeen *seen, const char *json, gsize length)
 {
-  g_autoptr(JsonParser) parser = json_parser_new();
-  JsonNode *root =
-      json_parser_load_from_data(parser, json, (gssize)length, NULL) ? json_parser_get_root(parser) : NULL;
-  JsonObject *function =
-      root && JSON_NODE_HOLDS_OBJECT(root) ? first_of(json_node_get_object(root), "functions") : NULL;
-  if (function)
-    read_function(seen, function);
-  return function != NULL;
+  json_auto_t *root = json_loadb(json, length, 0, NULL);
+  const json_t *function = first_of(root, "functions");
+  if (!json_is_object(function))
+    return FALSE;
+  read_function(seen, function);
+  return TRUE;
 }

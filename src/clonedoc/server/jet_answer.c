@@ -1,7 +1,6 @@
 #include "clonedoc/server/jet_answer.h"
 
-#include <json-glib/json-glib.h>
-#include <string.h>
+#include <jansson.h>
 
 /* Codes of its errors, as they are in every version (server/errors.json of nats-server). */
 enum {
@@ -11,35 +10,21 @@ enum {
 
 /* Of a member that may lack, or be something else. */
 static gboolean
-read_number(JsonObject *object, const char *name, gint64 *number)
+read_number(const json_t *object, const char *name, gint64 *number)
 {
-  JsonNode *node = json_object_get_member(object, name);
-  if (!node || !JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_INT64)
-    return FALSE;
-  *number = json_node_get_int(node);
-  return TRUE;
-}
-
-static const char *
-read_text(JsonObject *object, const char *name)
-{
-  JsonNode *node = json_object_get_member(object, name);
-  return node && JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_STRING
-             ? json_node_get_string(node)
-             : NULL;
+  const json_t *member = json_object_get(object, name);
+  *number = json_integer_value(member);
+  return json_is_integer(member);
 }
 
 static gboolean
-read_error(JetAck *ack, JsonNode *node)
+read_error(JetAck *ack, const json_t *error)
 {
   gint64 status, code = 0;
-  if (!JSON_NODE_HOLDS_OBJECT(node))
-    return FALSE;
-  JsonObject *error = json_node_get_object(node);
   if (!read_number(error, "code", &status))
     return FALSE;
   read_number(error, "err_code", &code);
-  const char *words = read_text(error, "description");
+  const char *words = json_string_value(json_object_get(error, "description"));
   g_autofree char *shown = g_strescape(words ? words : "", NULL);
   g_strlcpy(ack->words, shown, sizeof ack->words);
   if (code == OTHER_LAST_SEQUENCE)
@@ -49,36 +34,19 @@ read_error(JetAck *ack, JsonNode *node)
   return TRUE;
 }
 
-/* json-glib calls itself for each level, and has no limit there. An acknowledgement has two. */
-static gboolean
-is_flat(const char *text, gsize length)
-{
-  guint opened = 0;
-  for (gsize i = 0; i < length; i++)
-    opened += text[i] == '{' || text[i] == '[';
-  return opened <= 8;
-}
-
 gboolean
 jet_answer_ack(JetAck *ack, const void *data, gsize length, const char *stream)
 {
-  const char *text = data;
   *ack = (JetAck){.fate = JET_LATER};
-  g_autoptr(JsonParser) parser = json_parser_new_immutable();
-  if (length == 0 || length > JET_ACK_MAX || memchr(text, '\0', length) || !is_flat(text, length) ||
-      !g_utf8_validate_len(text, length, NULL) ||
-      !json_parser_load_from_data(parser, text, (gssize)length, NULL))
+  json_auto_t *root = length <= JET_ACK_MAX ? json_loadb(data, length, 0, NULL) : NULL;
+  if (!json_is_object(root))
     return FALSE;
-  JsonNode *root = json_parser_get_root(parser);
-  if (!root || !JSON_NODE_HOLDS_OBJECT(root))
-    return FALSE;
-  JsonObject *object = json_node_get_object(root);
-  JsonNode *error = json_object_get_member(object, "error");
+  const json_t *error = json_object_get(root, "error");
   if (error)
     return read_error(ack, error);
   gint64 sequence;
-  if (g_strcmp0(read_text(object, "stream"), stream) != 0 || !read_number(object, "seq", &sequence) ||
-      sequence <= 0)
+  if (g_strcmp0(json_string_value(json_object_get(root, "stream")), stream) != 0 ||
+      !read_number(root, "seq", &sequence) || sequence <= 0)
     return FALSE;
   ack->fate = JET_STORED;
   ack->sequence = (guint64)sequence;
