@@ -260,7 +260,7 @@ test_wild_marks(void)
         /* Around the code, mostly. */
         gint64 distance = g_rand_int_range(rand, 0x400, 0x1800);
         if (g_rand_int_range(rand, 0, 8) == 0)
-          distance = ((gint64)g_rand_int(rand) << 32) | g_rand_int(rand);
+          distance = (gint64)((guint64)g_rand_int(rand) << 32 | g_rand_int(rand));
         memcpy(bytes + at + offsetof(Note, distance), &distance, sizeof distance);
       }
       g_auto(Fd) fd = memfd_create("wild", MFD_CLOEXEC);
