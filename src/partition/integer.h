@@ -26,7 +26,7 @@ typedef enum {
   PARTITION_SOLVED,     /* `x` is an optimum within the library's tolerances */
   PARTITION_IMPOSSIBLE, /* there is no solution */
   PARTITION_FOUND,      /* time ran out; `x` is a solution */
-  PARTITION_GAVE_UP,    /* the library cannot tell */
+  PARTITION_GAVE_UP,    /* the library cannot tell, or is not installed */
 } PartitionVerdict;
 
 /* `x` has room for each column. `objective` is that of `x`; `nodes` is raised by those of the search tree.

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "partition/integer.h"
 
 #define FUNCTIONS(...) (PartitionFunction[]){__VA_ARGS__}, G_N_ELEMENTS(((PartitionFunction[]){__VA_ARGS__}))
 #define ARCS(...)      (PartitionArc[]){__VA_ARGS__}, G_N_ELEMENTS(((PartitionArc[]){__VA_ARGS__}))
@@ -238,6 +239,24 @@ test_equal_problems_have_equal_answers(void)
   }
 }
 
+/* Where it is not found everything is solved without it: nothing else would tell. */
+static void
+test_library_is_there(void)
+{
+  g_autoptr(PartitionProgram) program = partition_program_new();
+  guint row = partition_program_row(program, 0, 1);
+  for (int i = 0; i < 2; i++) {
+    partition_program_column(program, -2 - i, 1, TRUE);
+    partition_program_entry(program, row, 1);
+  }
+  double x[2] = {0}, objective = 0;
+  guint nodes = 0;
+  g_assert_cmpint(partition_program_solve(program, 0, x, &objective, &nodes), ==, PARTITION_SOLVED);
+  near(x[0], 0);
+  near(x[1], 1);
+  near(objective, -3);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -256,5 +275,6 @@ main(int argc, char **argv)
   g_test_add_func("/partition/says-what-is-impossible", test_says_what_is_impossible);
   g_test_add_func("/partition/long-chain", test_long_chain);
   g_test_add_func("/partition/equal-problems-have-equal-answers", test_equal_problems_have_equal_answers);
+  g_test_add_func("/partition/library-is-there", test_library_is_there);
   return g_test_run();
 }
