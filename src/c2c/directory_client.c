@@ -247,7 +247,7 @@ directory_client_list(DirectoryClient *client, const IdentityPublic *after, guin
       *more = answer->more && told->records->len > 0;
       if (head)
         directory_head_copy(head, &seen);
-      return directory_told_results(told);
+      return directory_told_results(told, client->cache);
     }
     if (!first)
       first = g_steal_pointer(&why);

@@ -29,6 +29,15 @@ fits(const Record *record, const DirectoryQuestion *question)
                              : strcmp(record->name, question->name) == 0;
 }
 
+/* A page has its users in the order of their origins, each once, from the one after that it was asked for. */
+static gboolean
+follows(const DirectoryTold *told, const Record *record, const DirectoryQuestion *question)
+{
+  const Record *last = told->records->len > 0 ? told->records->pdata[told->records->len - 1] : NULL;
+  const IdentityPublic *before = last ? &last->origin : question->by_origin ? &question->origin : NULL;
+  return !before || memcmp(record->origin.bytes, before->bytes, sizeof before->bytes) > 0;
+}
+
 /* Verifies a record, keeps it, and adds it. */
 static gboolean
 add(DirectoryTold *told, DirectoryCache *cache, GBytes *bytes, const DirectoryQuestion *question,
@@ -41,6 +50,8 @@ add(DirectoryTold *told, DirectoryCache *cache, GBytes *bytes, const DirectoryQu
     return FALSE;
   if (found->count == 0 && !fits(record, question))
     return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the directory told of somebody else");
+  if (found->count > 0 && !follows(told, record, question))
+    return doppel_error_set(error, DOPPEL_ERROR_HOSTILE, "the directory's list is out of order");
   if (directory_cache_put(cache, record, found, &told->proof, NULL, error) < 0)
     return FALSE;
   g_ptr_array_add(told->records, g_steal_pointer(&record));
@@ -100,11 +111,16 @@ directory_told_result(const DirectoryTold *told, Record *record)
 }
 
 GPtrArray *
-directory_told_results(const DirectoryTold *told)
+directory_told_results(const DirectoryTold *told, DirectoryCache *cache)
 {
   GPtrArray *results = g_ptr_array_new_with_free_func((GDestroyNotify)directory_result_free);
-  for (guint i = 0; i < told->records->len; i++)
-    g_ptr_array_add(results, directory_told_result(told, told->records->pdata[i]));
+  for (guint i = 0; i < told->records->len; i++) {
+    Record *record = told->records->pdata[i];
+    g_autoptr(GPtrArray) known = directory_cache_find(cache, NULL, &record->origin, NULL, NULL);
+    const DirectoryResult *kept = known && known->len > 0 ? known->pdata[0] : NULL;
+    gboolean same = !kept || memcmp(kept->record->hash, record->hash, sizeof record->hash) == 0;
+    g_ptr_array_add(results, same ? directory_told_result(told, record) : g_ptr_array_steal_index(known, 0));
+  }
   return results;
 }
 

@@ -22,9 +22,11 @@ DirectoryTold *directory_told_new(DirectoryCache *cache, const DirectoryPlace *p
 /* The record of that user, NULL where it told none. */
 Record *directory_told_record(const DirectoryTold *told, const IdentityPublic *origin);
 
-/* As results: of DirectoryResult. */
+/* As a result. */
 DirectoryResult *directory_told_result(const DirectoryTold *told, Record *record);
-GPtrArray *directory_told_results(const DirectoryTold *told);
+
+/* As results, of DirectoryResult; of whom the cache knows another record, which is newer then, that one. */
+GPtrArray *directory_told_results(const DirectoryTold *told, DirectoryCache *cache);
 
 /* What is known best of a user, and the directory that told it. */
 typedef struct {

@@ -28,6 +28,18 @@ twisted_lookup(DirectoryTask *task, DirectoryStore *store, const DirectoryState 
   return TRUE;
 }
 
+/* A page of these records. */
+static GPtrArray *page_shown;
+
+static gboolean
+twisted_list(DirectoryTask *task, DirectoryStore *store, const DirectoryState *state, GError **error)
+{
+  directory_task_answer(task, DIRECTORY_STATUS(OK), NULL);
+  task->answer->found = directory_found_sign(directory_server_key(task->server), task->question, page_shown,
+                                             state->number, clock_unix_time());
+  return TRUE;
+}
+
 /* A list that takes as long as a test wants. */
 static gint listing, held;
 
@@ -71,6 +83,9 @@ static const DirectoryHandler dripping[] = {
 };
 static const DirectoryHandler lying[] = {
     {.what = DIRECTORY_WHAT(LOOKUP), .price = 1, .read = twisted_lookup},
+};
+static const DirectoryHandler listing_what_it_likes[] = {
+    {.what = DIRECTORY_WHAT(LIST), .price = 1, .read = twisted_list},
 };
 static const DirectoryHandler forgetful[] = {
     {.what = DIRECTORY_WHAT(REGISTER), .price = 1, .verify = never_registers},
@@ -225,6 +240,49 @@ test_forgetful(void)
   guint64 number;
   g_assert_false(directory_client_register(client, hers, &number, NULL, &error));
   g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_HOSTILE);
+}
+
+/* Nobody is twice in a list, nor does it go back to whom was listed before; and whoever is known by a newer
+ * record is shown with that one. */
+static void
+test_lists(void)
+{
+  g_autoptr(Rig) rig = twisted_rig(32, listing_what_it_likes);
+  g_autoptr(DirectoryClient) client = rig_client(own, rig, NULL);
+  g_autoptr(WorldUser) alice = rig_user(rig, 100, "alice");
+  g_autoptr(WorldUser) bob = rig_user(rig, 200, "bob");
+  g_autoptr(Record) old = rig_record(alice, 1, 1);
+  g_autoptr(Record) new = rig_record(alice, 1, 2);
+  g_autoptr(Record) his = rig_record(bob, 1, 1);
+  gboolean ordered = memcmp(new->origin.bytes, his->origin.bytes, sizeof his->origin.bytes) < 0;
+  Record *low = ordered ? new : his, *high = ordered ? his : new;
+  const struct {
+    Record *records[2];
+    const IdentityPublic *after;
+    gboolean good;
+  } pages[] = {{{low, high}, NULL, TRUE},          {{high, low}, NULL, FALSE},   {{new, old}, NULL, FALSE},
+               {{low, low}, NULL, FALSE},          {{high}, &low->origin, TRUE}, {{low}, &low->origin, FALSE},
+               {{low, high}, &low->origin, FALSE}, {{old}, NULL, TRUE}};
+  for (guint i = 0; i < G_N_ELEMENTS(pages); i++) {
+    g_autoptr(GPtrArray) bytes = g_ptr_array_new();
+    for (guint k = 0; k < 2 && pages[i].records[k]; k++)
+      g_ptr_array_add(bytes, pages[i].records[k]->bytes);
+    page_shown = bytes;
+    g_autoptr(GError) error = NULL;
+    gboolean more;
+    g_autoptr(GPtrArray) page = directory_client_list(client, pages[i].after, 10, &more, NULL, &error);
+    if (!pages[i].good) {
+      g_assert_null(page);
+      g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_HOSTILE);
+      continue;
+    }
+    g_assert_no_error(error);
+    g_assert_cmpuint(page->len, ==, bytes->len);
+    const DirectoryResult *result = page->pdata[0];
+    gboolean newer = pages[i].records[0] == old;
+    g_assert_cmpint(result->cached, ==, newer);
+    g_assert_true(g_bytes_equal(result->record->bytes, newer ? new->bytes : bytes->pdata[0]));
+  }
 }
 
 static gpointer
@@ -392,6 +450,7 @@ main(int argc, char **argv)
   g_test_add_func("/directory/hostile/wrong-statements", test_wrong_statements);
   g_test_add_func("/directory/hostile/next-directory", test_next_directory);
   g_test_add_func("/directory/hostile/forgetful", test_forgetful);
+  g_test_add_func("/directory/hostile/lists", test_lists);
   g_test_add_func("/directory/hostile/no-waiting", test_no_waiting);
   g_test_add_func("/directory/hostile/dripping", test_dripping);
   g_test_add_func("/directory/hostile/pipelining", test_pipelining);
