@@ -70,7 +70,7 @@ _doppel()
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} i output
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway plan energy profile unpair name demo help version' -- "$current"))
+        COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway plan energy profile rules unpair name demo help version' -- "$current"))
         return
     fi
     case $verb in
@@ -311,6 +311,19 @@ _doppel()
                 COMPREPLY=($(compgen -W 'show models use calibrate' -- "$current"))
             fi
             ;;
+        rules)
+            case $previous in
+                set | unset) COMPREPLY=($(compgen -W 'nice no-terminal scheduled programs' -- "$current")); return ;;
+                nice) return ;;
+                no-terminal | scheduled) COMPREPLY=($(compgen -W 'true false' -- "$current")); return ;;
+                test | add | remove) COMPREPLY=($(compgen -c -- "$current")); return ;;
+            esac
+            if [[ $current == -* ]]; then
+                COMPREPLY=($(compgen -W '--json --help' -- "$current"))
+            elif ((COMP_CWORD == 2)); then
+                COMPREPLY=($(compgen -W 'list test set unset add remove' -- "$current"))
+            fi
+            ;;
         name)
             case $previous in
                 -c | --clone) COMPREPLY=($(compgen -W "$(_doppel_clones | tail -n +2)" -- "$current")); return ;;
@@ -328,7 +341,7 @@ _doppel()
             fi
             ;;
         demo) COMPREPLY=($(compgen -W 'c2c --keep --help' -- "$current")) ;;
-        help) COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway plan energy profile unpair name demo' -- "$current")) ;;
+        help) COMPREPLY=($(compgen -W 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway plan energy profile rules unpair name demo' -- "$current")) ;;
     esac
 }
 

@@ -1,6 +1,6 @@
 # Completion of doppel for fish.
 
-set -l verbs run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway plan energy profile unpair name demo help version
+set -l verbs run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway plan energy profile rules unpair name demo help version
 
 function __doppel_clones
     echo local
@@ -169,6 +169,10 @@ complete -c doppel -n '__fish_seen_subcommand_from profile' -l json -d 'Print JS
 complete -c doppel -n '__fish_seen_subcommand_from profile' -s l -l list -d 'List what is profiled'
 complete -c doppel -n '__fish_seen_subcommand_from profile' -l forget -x -a '(__doppel_profiles)' -d 'Forget a profile'
 complete -c doppel -n '__fish_seen_subcommand_from profile' -xa '(__fish_complete_subcommand)'
+complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a rules -d 'List and change what makes programs background jobs'
+complete -c doppel -n '__fish_seen_subcommand_from rules; and not __fish_seen_subcommand_from list test set unset add remove' -f -a 'list test set unset add remove'
+complete -c doppel -n '__fish_seen_subcommand_from rules; and __fish_seen_subcommand_from set unset' -f -a 'nice no-terminal scheduled programs'
+complete -c doppel -n '__fish_seen_subcommand_from rules; and __fish_seen_subcommand_from list test' -l json -d 'Print JSON'
 complete -c doppel -n "not __fish_seen_subcommand_from $verbs" -a energy -d "Say by which power model this device's energy is estimated"
 complete -c doppel -n '__fish_seen_subcommand_from energy' -s s -l seconds -x -d 'Measure for so long'
 complete -c doppel -n '__fish_seen_subcommand_from energy' -l sys -x -a '(__fish_complete_directories)' -d 'Where sysfs is'
@@ -232,4 +236,4 @@ complete -c doppel -n '__fish_seen_subcommand_from name' -l json -d 'Print JSON'
 complete -c doppel -n '__fish_seen_subcommand_from name' -f -a 'show claim renew succeed recover revoke directory'
 complete -c doppel -n '__fish_seen_subcommand_from demo' -l keep -d 'Leave the temporary directory'
 complete -c doppel -n '__fish_seen_subcommand_from demo' -f -a c2c
-complete -c doppel -n '__fish_seen_subcommand_from help' -f -a 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway plan energy profile unpair name demo'
+complete -c doppel -n '__fish_seen_subcommand_from help' -f -a 'run trace symbols doctor pair clones keep jobs logs wait kill checkpoints resume sync agent status snapshots diff restore whois peers allow deny contacts group send outbox inbox share unshare shares search get doc forward gateway plan energy profile rules unpair name demo'

@@ -47,6 +47,7 @@ int cmd_group(int argc, char **argv);
 int cmd_energy(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_profile(int argc, char **argv);
+int cmd_rules(int argc, char **argv);
 
 /* Brings the clone's copy of this device's files up to date, as "doppel sync" does, where it has one; `clone`
  * as for paired_find(). */

@@ -54,6 +54,7 @@ static const struct {
     {"plan", cmd_plan, "Choose which functions of a program to off-load, by its profile"},
     {"energy", cmd_energy, "Say by which power model this device's energy is estimated, or measure it"},
     {"profile", cmd_profile, "Find out in the clone what a program does, to decide by"},
+    {"rules", cmd_rules, "List and change what makes programs background jobs by itself"},
     {"unpair", cmd_unpair, "Forget a clone"},
     {"name", cmd_name, "Have a name in the network of clones"},
     {"demo", cmd_demo, "Show on this machine what takes several: the network of clones"},

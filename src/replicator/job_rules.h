@@ -8,6 +8,10 @@
 typedef struct {
   int nice; /* -20 to 19 */
   gboolean terminal;
+  /* What started it at its time: "cron", "anacron", "atd" and their like, where the calling process descends
+   * from one of these (proc_pid_stat(5)), or the unit of systemd's whose timer did (systemd.exec(5),
+   * TRIGGER_UNIT, from systemd 252 on); "": none is seen. */
+  char scheduler[64];
   const char *program; /* absolute path */
 } JobRulesFacts;
 

@@ -1,5 +1,6 @@
 #include "replicator/policy_config.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -33,6 +34,7 @@ static const PolicyKey keys[] = {
 
     {"background", "nice", &policy_value_nice, FIELD(background.nice), "never"},
     {"background", "no-terminal", &policy_value_boolean, FIELD(background.no_terminal), "false"},
+    {"background", "scheduled", &policy_value_boolean, FIELD(background.scheduled), "false"},
     {"background", "programs", &policy_value_names, FIELD(background.programs), ""},
 
     {"conditions", "link", &policy_value_link, FIELD(conditions), "auto"},
@@ -114,18 +116,24 @@ take_group(PolicyConfig *config, GKeyFile *file, const char *path, const char *g
   return TRUE;
 }
 
-gboolean
-policy_config_load(PolicyConfig *config, const char *path, GError **error)
+/* An empty one where there is no file. */
+static GKeyFile *
+load_file(const char *path, GKeyFileFlags flags, GError **error)
 {
   g_autoptr(GKeyFile) file = g_key_file_new();
   g_autoptr(GError) problem = NULL;
-  if (!g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &problem)) {
-    if (g_error_matches(problem, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-      return TRUE;
-    DoppelErrorCode code = problem->domain == G_KEY_FILE_ERROR ? DOPPEL_ERROR_USAGE : DOPPEL_ERROR_FAILED;
-    return doppel_error_set_foreign(error, code, "cannot read the configuration %s (doppel.conf(5)): %s",
-                                    path, problem->message);
-  }
+  if (g_key_file_load_from_file(file, path, flags, &problem) ||
+      g_error_matches(problem, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+    return g_steal_pointer(&file);
+  DoppelErrorCode code = problem->domain == G_KEY_FILE_ERROR ? DOPPEL_ERROR_USAGE : DOPPEL_ERROR_FAILED;
+  doppel_error_set_foreign(error, code, "cannot read the configuration %s (doppel.conf(5)): %s", path,
+                           problem->message);
+  return NULL;
+}
+
+static gboolean
+take_all(PolicyConfig *config, GKeyFile *file, const char *path, GError **error)
+{
   PolicyConfig taken = *config;
   g_auto(GStrv) groups = g_key_file_get_groups(file, NULL);
   for (char **group = groups; *group; group++)
@@ -136,9 +144,74 @@ policy_config_load(PolicyConfig *config, const char *path, GError **error)
 }
 
 gboolean
+policy_config_load(PolicyConfig *config, const char *path, GError **error)
+{
+  g_autoptr(GKeyFile) file = load_file(path, G_KEY_FILE_NONE, error);
+  return file && take_all(config, file, path, error);
+}
+
+char *
+policy_config_path(void)
+{
+  return g_build_filename(g_get_user_config_dir(), "doppel", "doppel.conf", NULL);
+}
+
+gboolean
 policy_config_read(PolicyConfig *config, GError **error)
 {
-  g_autofree char *path = g_build_filename(g_get_user_config_dir(), "doppel", "doppel.conf", NULL);
+  g_autofree char *path = policy_config_path();
   policy_config_default(config);
   return policy_config_load(config, POLICY_CONFIG_SYSTEM, error) && policy_config_load(config, path, error);
+}
+
+char *
+policy_config_said(const PolicyKey *key, char **where, GError **error)
+{
+  PolicyConfig config;
+  policy_config_default(&config);
+  g_autofree char *own = policy_config_path();
+  const char *paths[] = {own, POLICY_CONFIG_SYSTEM};
+  g_autofree char *said = NULL;
+  *where = NULL;
+  for (guint i = 0; i < G_N_ELEMENTS(paths); i++) {
+    g_autoptr(GKeyFile) file = load_file(paths[i], G_KEY_FILE_NONE, error);
+    if (!file || !take_all(&config, file, paths[i], error)) {
+      g_clear_pointer(where, g_free);
+      return NULL;
+    }
+    g_autofree char *text = said ? NULL : g_key_file_get_value(file, key->group, key->key, NULL);
+    if (text) {
+      said = g_strdup(g_strchomp(text));
+      *where = g_strdup(paths[i]);
+    }
+  }
+  return said ? g_steal_pointer(&said) : g_strdup(key->otherwise);
+}
+
+gboolean
+policy_config_change(const PolicyKey *key, const char *value, GError **error)
+{
+  PolicyConfig config;
+  policy_config_default(&config);
+  g_autofree char *path = policy_config_path(), *directory = g_path_get_dirname(path);
+  if (value && (strpbrk(value, "\r\n") || !set(&config, key, value)))
+    return doppel_error_set(error, DOPPEL_ERROR_USAGE, "%s = \"%.80s\": it has to be %s", key->key, value,
+                            key->kind->allowed);
+  g_autoptr(GKeyFile) file = load_file(path, G_KEY_FILE_KEEP_COMMENTS | G_KEY_FILE_KEEP_TRANSLATIONS, error);
+  if (!file || !take_all(&config, file, path, error))
+    return FALSE;
+  if (value)
+    g_key_file_set_value(file, key->group, key->key, value);
+  else if (!g_key_file_remove_key(file, key->group, key->key, NULL))
+    return TRUE;
+  g_autoptr(GError) problem = NULL;
+  gsize length;
+  g_autofree char *text = g_key_file_to_data(file, &length, NULL);
+  if (g_mkdir_with_parents(directory, 0700) < 0)
+    return doppel_error_set_foreign(error, DOPPEL_ERROR_FAILED, "cannot make %s: %s", directory,
+                                    g_strerror(errno));
+  return g_file_set_contents_full(path, text, (gssize)length,
+                                  G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0644,
+                                  &problem) ||
+         doppel_error_set_foreign(error, DOPPEL_ERROR_FAILED, "%s", problem->message);
 }

@@ -13,6 +13,7 @@
 typedef struct {
   int nice;             /* its nice level is at least this; POLICY_NICE_NEVER: no level does */
   gboolean no_terminal; /* it has no controlling terminal */
+  gboolean scheduled;   /* a scheduler of jobs started it: see JobRulesFacts */
   PolicyNames programs; /* it is called one of these; of those with a slash: it lies there */
 } PolicyBackground;
 
@@ -61,3 +62,15 @@ typedef struct {
   const char *otherwise;
 } PolicyKey;
 const PolicyKey *policy_config_key(guint index);
+
+/* The user's file, which need not be there; the caller's. */
+char *policy_config_path(void);
+
+/* What counts for a key, as it is written, the caller's; *where: the file that says so, the caller's as well,
+ * or NULL where none does. NULL with an error: as in policy_config_read(). */
+char *policy_config_said(const PolicyKey *key, char **where, GError **error);
+
+/* Writes it into the user's file, beside whatever else is in there, comments too; NULL: takes it out, and
+ * what the system's file says counts again. What cannot be a value is refused (USAGE), and so is to change a
+ * file with a mistake in it; FAILED: it cannot be written, and is as it was. */
+gboolean policy_config_change(const PolicyKey *key, const char *value, GError **error);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,66 +15,86 @@ typedef struct {
   PolicyBackground rules;
   JobRulesFacts facts;
   const char *by; /* what the sentence of the rule that holds begins with */
-  const char *sentences[3];
+  const char *sentences[4];
 } Case;
 
 #define NEVER POLICY_NICE_NEVER
 
 static const Case cases[] = {
-    {"none", {NEVER, FALSE, {""}}, {19, FALSE, "/bin/ls"}, NULL, {NULL}},
+    {"none", {NEVER, FALSE, FALSE, {""}}, {19, FALSE, "", "/bin/ls"}, NULL, {NULL}},
     {"nice/below",
-     {10, FALSE, {""}},
-     {9, FALSE, "/bin/ls"},
+     {10, FALSE, FALSE, {""}},
+     {9, FALSE, "", "/bin/ls"},
      NULL,
      {"nice = 10 does not hold: the nice level is 9"}},
-    {"nice/at", {10, FALSE, {""}}, {10, TRUE, "/bin/ls"}, "nice", {"nice = 10 holds: the nice level is 10"}},
-    {"nice/above", {-5, FALSE, {""}}, {0, TRUE, "/bin/ls"}, "nice", {"nice = -5 holds: the nice level is 0"}},
+    {"nice/at",
+     {10, FALSE, FALSE, {""}},
+     {10, TRUE, "", "/bin/ls"},
+     "nice",
+     {"nice = 10 holds: the nice level is 10"}},
+    {"nice/above",
+     {-5, FALSE, FALSE, {""}},
+     {0, TRUE, "", "/bin/ls"},
+     "nice",
+     {"nice = -5 holds: the nice level is 0"}},
     {"nice/most",
-     {19, FALSE, {""}},
-     {19, TRUE, "/bin/ls"},
+     {19, FALSE, FALSE, {""}},
+     {19, TRUE, "", "/bin/ls"},
      "nice",
      {"nice = 19 holds: the nice level is 19"}},
     {"terminal/there",
-     {NEVER, TRUE, {""}},
-     {19, TRUE, "/bin/ls"},
+     {NEVER, TRUE, FALSE, {""}},
+     {19, TRUE, "", "/bin/ls"},
      NULL,
      {"no-terminal = true does not hold: there is a controlling terminal"}},
     {"terminal/none",
-     {NEVER, TRUE, {""}},
-     {0, FALSE, "/bin/ls"},
+     {NEVER, TRUE, FALSE, {""}},
+     {0, FALSE, "", "/bin/ls"},
      "no-terminal",
      {"no-terminal = true holds: there is no controlling terminal"}},
+    {"scheduled/none",
+     {NEVER, FALSE, TRUE, {""}},
+     {19, FALSE, "", "/bin/ls"},
+     NULL,
+     {"scheduled = true does not hold: no scheduler of jobs started it"}},
+    {"scheduled/cron",
+     {NEVER, FALSE, TRUE, {""}},
+     {0, TRUE, "cron", "/bin/ls"},
+     "scheduled",
+     {"scheduled = true holds: cron started it"}},
+    {"scheduled/not-asked", {NEVER, FALSE, FALSE, {""}}, {0, FALSE, "cron", "/bin/ls"}, NULL, {NULL}},
     {"name/other",
-     {NEVER, FALSE, {"clam*;index"}},
-     {0, FALSE, "/usr/bin/indexer"},
+     {NEVER, FALSE, FALSE, {"clam*;index"}},
+     {0, FALSE, "", "/usr/bin/indexer"},
      NULL,
      {"programs does not hold: /usr/bin/indexer is none of clam*;index"}},
     {"name/pattern",
-     {NEVER, FALSE, {"index;clam*"}},
-     {0, FALSE, "/usr/bin/clamscan"},
+     {NEVER, FALSE, FALSE, {"index;clam*"}},
+     {0, FALSE, "", "/usr/bin/clamscan"},
      "programs",
      {"programs holds: /usr/bin/clamscan is clam*"}},
     {"name/not-its-directory",
-     {NEVER, FALSE, {"bin*"}},
-     {0, FALSE, "/bin/ls"},
+     {NEVER, FALSE, FALSE, {"bin*"}},
+     {0, FALSE, "", "/bin/ls"},
      NULL,
      {"programs does not hold: /bin/ls is none of bin*"}},
     {"name/path",
-     {NEVER, FALSE, {"/opt/*/index"}},
-     {0, FALSE, "/opt/find/index"},
+     {NEVER, FALSE, FALSE, {"/opt/*/index"}},
+     {0, FALSE, "", "/opt/find/index"},
      "programs",
      {"programs holds: /opt/find/index is /opt/*/index"}},
     {"name/deeper",
-     {NEVER, FALSE, {"/opt/*/index"}},
-     {0, FALSE, "/opt/find/bin/index"},
+     {NEVER, FALSE, FALSE, {"/opt/*/index"}},
+     {0, FALSE, "", "/opt/find/bin/index"},
      NULL,
      {"programs does not hold: /opt/find/bin/index is none of /opt/*/index"}},
     {"all",
-     {5, TRUE, {"ls"}},
-     {0, FALSE, "/bin/ls"},
+     {5, TRUE, TRUE, {"ls"}},
+     {0, FALSE, "backup.timer", "/bin/ls"},
      "no-terminal",
      {"nice = 5 does not hold: the nice level is 0",
-      "no-terminal = true holds: there is no controlling terminal", "programs holds: /bin/ls is ls"}},
+      "no-terminal = true holds: there is no controlling terminal",
+      "scheduled = true holds: backup.timer started it", "programs holds: /bin/ls is ls"}},
 };
 
 static void
@@ -124,6 +145,46 @@ test_facts(void)
   look(TRUE, 19);
 }
 
+/* What a process finds below one of this name, with `generations` between; the name's length or what is
+ * between may keep it from being seen. */
+static void
+look_above(const char *name, guint generations, const char *trigger, const char *expected)
+{
+  pid_t child = fork();
+  if (child == 0) {
+    prctl(PR_SET_NAME, name, 0, 0, 0);
+    g_unsetenv("TRIGGER_UNIT");
+    if (trigger)
+      g_setenv("TRIGGER_UNIT", trigger, TRUE);
+    for (guint i = 0; i < generations; i++) {
+      pid_t next = fork();
+      if (next > 0) {
+        int status;
+        _exit(waitpid(next, &status, 0) == next && WIFEXITED(status) ? WEXITSTATUS(status) : 9);
+      }
+      prctl(PR_SET_NAME, "a (shell) of 1", 0, 0, 0);
+    }
+    _exit(strcmp(job_rules_facts("/bin/ls").scheduler, expected) != 0);
+  }
+  int status;
+  g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+  g_assert_true(WIFEXITED(status));
+  g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+}
+
+static void
+test_scheduler(void)
+{
+  look_above("shell", 3, NULL, "");
+  look_above("cron", 1, NULL, "cron");
+  look_above("CRON", 4, NULL, "CRON");
+  look_above("atd", 2, NULL, "atd");
+  look_above("cronie", 2, NULL, "");
+  look_above("cron", 0, NULL, ""); /* what it is itself says nothing */
+  look_above("shell", 1, "backup.timer", "backup.timer");
+  look_above("shell", 1, "backup.path", "");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -133,5 +194,6 @@ main(int argc, char **argv)
     g_test_add_data_func(name, &cases[i], test_judge);
   }
   g_test_add_func("/job-rules/facts", test_facts);
+  g_test_add_func("/job-rules/scheduler", test_scheduler);
   return g_test_run();
 }

@@ -71,7 +71,7 @@ static const char everything[] =
     "mobile;\ncharging=false\nhours=23:30-07:15\n"
     "patience=7d\n[fine]\nmetered=false\n[rate]\nwifi=1M\nethernet=10M\nmobile=64k\nother=5k\nmetered=32k\n"
     "on-demand=2M\n[compression]\nlevel=9\n"
-    "[background]\nnice=10\nno-terminal=true\nprograms= clam* ;; /opt/*/index "
+    "[background]\nnice=10\nno-terminal=true\nscheduled=true\nprograms= clam* ;; /opt/*/index "
     ";\n[conditions]\nlink=mobile\nmetered=no\npower=battery\n"
     "battery-level=55\n";
 
@@ -103,6 +103,7 @@ test_everything(Place *place, gconstpointer unused)
   g_assert_cmpint(config.compression, ==, 9);
   g_assert_cmpint(config.background.nice, ==, 10);
   g_assert_true(config.background.no_terminal);
+  g_assert_true(config.background.scheduled);
   g_assert_cmpstr(config.background.programs.text, ==, "clam*;/opt/*/index");
   g_assert_cmpint(conditions_get(&config.conditions, CONDITION_LINK), ==, CONDITION_LINK_MOBILE);
   g_assert_cmpint(conditions_get(&config.conditions, CONDITION_METERED), ==, 0);
@@ -267,9 +268,112 @@ test_manual(void)
   }
 }
 
+static const PolicyKey *
+key_named(const char *name)
+{
+  for (guint i = 0; policy_config_key(i); i++)
+    if (strcmp(policy_config_key(i)->key, name) == 0)
+      return policy_config_key(i);
+  g_assert_not_reached();
+}
+
+static void
+expect_said(const char *name, const char *value, const char *path)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree char *where = NULL, *said = policy_config_said(key_named(name), &where, &error);
+  g_assert_no_error(error);
+  g_assert_cmpstr(said, ==, value);
+  g_assert_cmpstr(where, ==, path);
+}
+
+/* Who has a file for the whole machine has no defaults to test. */
+static gboolean
+is_configured(void)
+{
+  if (!g_file_test(POLICY_CONFIG_SYSTEM, G_FILE_TEST_EXISTS))
+    return FALSE;
+  g_test_skip("this machine has a " POLICY_CONFIG_SYSTEM);
+  return TRUE;
+}
+
+/* What is said is what was changed, and all else in the file stays. */
+static void
+test_change(void)
+{
+  if (is_configured())
+    return;
+  g_autofree char *path = policy_config_path(), *directory = g_path_get_dirname(path), *text = NULL;
+  g_assert_true(g_str_has_prefix(path, g_getenv("XDG_CONFIG_HOME")));
+  g_autoptr(GError) error = NULL;
+  expect_said("nice", "never", NULL);
+  g_assert_true(policy_config_change(key_named("nice"), NULL, &error));
+  g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS)); /* nothing to take out */
+  g_assert_true(policy_config_change(key_named("nice"), "10", &error));
+  g_assert_no_error(error);
+  expect_said("nice", "10", path);
+  expect_said("programs", "", NULL);
+  static const char mine[] =
+      "# of mine\n[sync]\n# more\nevery=3h\n\n[background]\nnice=10\n# names\nprograms=a;b\n";
+  g_assert_true(g_file_set_contents(path, mine, -1, NULL));
+  g_assert_true(policy_config_change(key_named("programs"), "a;b;c d", &error));
+  g_assert_true(policy_config_change(key_named("nice"), NULL, &error));
+  g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+  /* GLib sees to the empty lines. */
+  g_autoptr(GString) lines = g_string_new(text);
+  while (g_string_replace(lines, "\n\n", "\n", 0) > 0)
+    ;
+  g_assert_cmpstr(lines->str, ==,
+                  "# of mine\n[sync]\n# more\nevery=3h\n[background]\n# names\nprograms=a;b;c d\n");
+  expect_said("nice", "never", NULL);
+  expect_said("programs", "a;b;c d", path);
+  g_unlink(path);
+  g_assert_cmpint(g_rmdir(directory), ==, 0);
+}
+
+static void
+must_stay(const char *name, const char *value, DoppelErrorCode code, const char *path, const char *text)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree char *after = NULL;
+  g_assert_false(policy_config_change(key_named(name), value, &error));
+  g_assert_error(error, DOPPEL_ERROR, (int)code);
+  g_assert_true(g_file_get_contents(path, &after, NULL, NULL));
+  g_assert_cmpstr(after, ==, text);
+}
+
+/* What cannot be, or cannot be read, changes nothing. */
+static void
+test_change_refused(void)
+{
+  if (is_configured())
+    return;
+  g_autofree char *path = policy_config_path(), *directory = g_path_get_dirname(path);
+  g_assert_cmpint(g_mkdir_with_parents(directory, 0700), ==, 0);
+  static const char good[] = "[background]\nnice=3\n", bad[] = "[background]\nnice=often\n",
+                    worse[] = "nice=3\n";
+  g_assert_true(g_file_set_contents(path, good, -1, NULL));
+  must_stay("nice", "often", DOPPEL_ERROR_USAGE, path, good);
+  must_stay("programs", "a\n[sync]\nautomatic=false", DOPPEL_ERROR_USAGE, path, good);
+  must_stay("no-terminal", "", DOPPEL_ERROR_USAGE, path, good);
+  g_assert_true(g_file_set_contents(path, bad, -1, NULL));
+  must_stay("no-terminal", "true", DOPPEL_ERROR_USAGE, path, bad);
+  g_assert_true(g_file_set_contents(path, worse, -1, NULL));
+  must_stay("no-terminal", "true", DOPPEL_ERROR_USAGE, path, worse);
+  g_autoptr(GError) error = NULL;
+  char *where = (char *)"";
+  g_assert_null(policy_config_said(key_named("nice"), &where, &error));
+  g_assert_error(error, DOPPEL_ERROR, DOPPEL_ERROR_USAGE);
+  g_assert_null(where);
+  g_unlink(path);
+  g_assert_cmpint(g_rmdir(directory), ==, 0);
+}
+
 int
 main(int argc, char **argv)
 {
+  g_autofree char *own = g_dir_make_tmp("doppel-config-XXXXXX", NULL);
+  g_setenv("XDG_CONFIG_HOME", own, TRUE);
   g_test_init(&argc, &argv, NULL);
   g_test_add("/policy/config/absent", Place, NULL, set_up, test_absent, tear_down);
   g_test_add("/policy/config/everything", Place, NULL, set_up, test_everything, tear_down);
@@ -282,5 +386,9 @@ main(int argc, char **argv)
   g_test_add("/policy/config/names", Place, NULL, set_up, test_names, tear_down);
   g_test_add("/policy/config/noise", Place, NULL, set_up, test_noise, tear_down);
   g_test_add_func("/policy/config/manual", test_manual);
-  return g_test_run();
+  g_test_add_func("/policy/config/change", test_change);
+  g_test_add_func("/policy/config/change-refused", test_change_refused);
+  int status = g_test_run();
+  g_rmdir(own);
+  return status;
 }
